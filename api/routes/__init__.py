@@ -1,0 +1,1 @@
+"""One router a context, with its request and response models."""

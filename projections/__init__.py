@@ -1,0 +1,1 @@
+"""What can be asked: rows and documents built from events."""

@@ -1,0 +1,1 @@
+"""Everything that proves toybox; each folder mirrors a package."""

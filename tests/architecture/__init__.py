@@ -1,0 +1,1 @@
+"""Checks on the repository itself: layout, packaging, generated pages, text."""

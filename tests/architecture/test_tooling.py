@@ -1,0 +1,135 @@
+"""The files around the code hold together: make targets, compose file, container, example settings."""
+
+import re
+import subprocess
+from copy import deepcopy
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+
+from tests.support.checkout import ROOT
+
+SERVICE = {
+    "type": "object",
+    "required": ["healthcheck", "restart", "volumes", "environment"],
+    "properties": {
+        "healthcheck": {
+            "type": "object",
+            "required": ["test", "interval", "timeout", "retries"],
+            "properties": {"test": {"type": "array", "minItems": 2, "contains": {"enum": ["CMD", "CMD-SHELL"]}}},
+        },
+        "ports": {"type": "array", "items": {"type": "string", "pattern": r"^127\.0\.0\.1:"}},
+        "environment": {
+            "type": "object",
+            "patternProperties": {
+                "PASSWORD|DATABASE_URL": {"pattern": r"\$\{TOYBOX_POSTGRES_PASSWORD:\?[^}]*\.env[^}]*\}"},
+                "_API_KEY$": {"pattern": r"^\$\{\w+:-\}$"},
+            },
+        },
+    },
+}
+COMPOSE = {
+    "type": "object",
+    "required": ["services", "volumes"],
+    "properties": {
+        "services": {
+            "type": "object",
+            "required": ["postgres", "toybox"],
+            "patternProperties": {"": SERVICE},
+            "properties": {
+                "postgres": {
+                    "required": ["image"],
+                    "properties": {"image": {"const": "pgvector/pgvector:pg18"}},
+                    "not": {"required": ["ports"]},
+                },
+                "toybox": {
+                    "required": ["build", "ports", "depends_on"],
+                    "properties": {
+                        "depends_on": {"properties": {"postgres": {"const": {"condition": "service_healthy"}}}}
+                    },
+                },
+            },
+        },
+    },
+}
+
+
+def text(name: str) -> str:
+    """A file of the root."""
+    return (ROOT / name).read_text("utf-8")
+
+
+@pytest.fixture
+def compose() -> dict[str, Any]:
+    """The compose file, parsed."""
+    return yaml.safe_load(text("docker-compose.yml"))
+
+
+def test_the_compose_file_has_the_shape_that_we_promise(compose: dict[str, Any]) -> None:
+    jsonschema.validate(compose, COMPOSE)
+    mounted = {volume.partition(":")[0] for service in compose["services"].values() for volume in service["volumes"]}
+    assert mounted == set(compose["volumes"])
+
+
+def _open_port(compose: dict[str, Any]) -> None:
+    compose["services"]["toybox"]["ports"] = ["8000:8000"]
+
+
+def _weak_password(compose: dict[str, Any]) -> None:
+    compose["services"]["postgres"]["environment"]["POSTGRES_PASSWORD"] = "toybox"
+
+
+def _no_healthcheck(compose: dict[str, Any]) -> None:
+    del compose["services"]["postgres"]["healthcheck"]
+
+
+def _published_database(compose: dict[str, Any]) -> None:
+    compose["services"]["postgres"]["ports"] = ["127.0.0.1:5432:5432"]
+
+
+@pytest.mark.parametrize("spoil", [_open_port, _weak_password, _no_healthcheck, _published_database])
+def test_a_careless_compose_file_is_refused(compose: dict[str, Any], spoil: Any) -> None:
+    careless = deepcopy(compose)
+    spoil(careless)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(careless, COMPOSE)
+
+
+def test_every_variable_of_the_compose_file_has_an_example() -> None:
+    asked = set(re.findall(r"\$\{(\w+)", text("docker-compose.yml")))
+    shown = set(re.findall(r"^#? ?(\w+)=", text(".env.example"), re.MULTILINE))
+    assert asked <= shown
+
+
+def test_the_example_settings_hold_no_value_that_would_do() -> None:
+    secrets = re.findall(r"^#? ?\w*(?:PASSWORD|KEY)=(.*)$", text(".env.example"), re.MULTILINE)
+    assert secrets
+    assert not any(secrets)
+
+
+def test_the_container_is_built_from_hashes_and_runs_without_privileges() -> None:
+    lines = text("Dockerfile").splitlines()
+    assert any("--require-hashes" in line and "requirements.lock" in line for line in lines)
+    users = [line.split()[1] for line in lines if line.startswith("USER ")]
+    assert users
+    assert users[-1] not in {"root", "0"}
+    assert any(line.startswith("ENTRYPOINT ") and '"toybox", "up"' in line for line in lines)
+
+
+def test_make_alone_prints_every_target_with_what_it_does() -> None:
+    printed = subprocess.run(
+        ["make", "--no-print-directory"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    phony = set(" ".join(re.findall(r"^\.PHONY: (.+)$", text("Makefile"), re.MULTILINE)).split())
+    shown = set(re.findall(r"^  ([a-z-]+) +\S", printed, re.MULTILINE))
+    assert phony == shown
+
+
+def test_ci_runs_what_a_developer_runs() -> None:
+    script = text(".ci/run")
+    targets = set(re.findall(r"^ *step \S+ make (\S+)", script, re.MULTILINE))
+    prerequisites = re.search(r"^check: ([^#]+)##", text("Makefile"), re.MULTILINE)
+    assert prerequisites
+    assert targets - {"venv"} == set(prerequisites[1].split())

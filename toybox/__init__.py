@@ -1,0 +1,1 @@
+"""Plugs everything together: settings, wiring, command line."""
