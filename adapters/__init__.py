@@ -1,0 +1,1 @@
+"""The libraries behind the ports."""

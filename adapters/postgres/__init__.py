@@ -1,0 +1,1 @@
+"""The event log, its tables and the server under them, on PostgreSQL."""

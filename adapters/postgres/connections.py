@@ -1,0 +1,39 @@
+"""Connections to PostgreSQL as toybox needs them: UTC, bounded stalls, dead peers noticed."""
+
+from typing import Any
+
+import psycopg
+from psycopg_pool import AsyncConnectionPool
+
+IDLE_IN_TRANSACTION_MS = 2000
+"""A stalled holder of the log's lock is cut off after this long."""
+KEEPALIVES: dict[str, Any] = {
+    "keepalives": 1,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+    "connect_timeout": 5,
+}
+_OPTIONS = "-c timezone=UTC -c synchronous_commit=on"
+
+
+async def connect(conninfo: str, *, application: str) -> psycopg.AsyncConnection[Any]:
+    """One connection in autocommit; whoever wants a transaction says so."""
+    options = f"{_OPTIONS} -c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_MS}"
+    return await psycopg.AsyncConnection.connect(
+        conninfo, autocommit=True, application_name=application, options=options, **KEEPALIVES
+    )
+
+
+def pool(conninfo: str, *, size: int = 8, application: str = "toybox") -> AsyncConnectionPool[Any]:
+    """A pool for reads and read models; open it before use. Checks a connection before lending it."""
+    return AsyncConnectionPool(
+        conninfo,
+        min_size=1,
+        max_size=size,
+        open=False,
+        timeout=10,
+        check=AsyncConnectionPool.check_connection,
+        kwargs={"autocommit": True, "application_name": application, "options": _OPTIONS, **KEEPALIVES},
+    )

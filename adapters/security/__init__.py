@@ -1,0 +1,1 @@
+"""Sealing, keys and hashes, over the `cryptography` library."""

@@ -1,0 +1,139 @@
+"""One pipeline for every command: authorise, seal, hand to the sequencer, answer with position and version."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, ClassVar, Literal, TypeVar
+from uuid import UUID
+
+import orjson
+import structlog
+from pydantic import BaseModel, ConfigDict
+
+from commands.ports import Keyring
+from commands.sequencer import Answer, Request, Sequencer
+from commands.work import UnitOfWork
+from domain.errors import NotAllowed
+from domain.values import derived_id
+
+COMMANDS: dict[str, type["Command"]] = {}
+"""Every command by its class name."""
+HANDLERS: dict[type["Command"], Callable[[Any, UnitOfWork], None]] = {}
+"""The function that decides each command."""
+NO_SUBJECT = UUID(int=0)
+"""Key subject of commands that seal nothing: their fingerprints need a key all the same."""
+
+Source = Literal["http", "cli", "reaction", "deadline", "worker"]
+C = TypeVar("C", bound="Command")
+log = structlog.get_logger("toybox.commands")
+
+
+class Command(BaseModel):
+    """Something that somebody asks for. Its class names the permission it takes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    PERMISSION: ClassVar[str] = ""
+
+    def __init_subclass__(cls, *, permission: str = "", **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if not permission:
+            msg = f"command {cls.__name__} must name the permission it takes"
+            raise TypeError(msg)
+        if cls.__name__ in COMMANDS:
+            msg = f"command {cls.__name__} is declared twice"
+            raise TypeError(msg)
+        cls.PERMISSION = permission
+        COMMANDS[cls.__name__] = cls
+
+    def sealed_under(self) -> UUID | None:
+        """Whose key seals the text in this command; None where it carries none. The project's, unless it says more."""
+        return None
+
+    def streams(self) -> tuple[UUID, ...]:
+        """Streams that deciding will need; more are loaded when the decide asks. By default every uuid it carries."""
+        return tuple(value for value in self.__dict__.values() if isinstance(value, UUID))
+
+
+def handler(decide: Callable[[C, UnitOfWork], None]) -> Callable[[C, UnitOfWork], None]:
+    """Register the function that decides a command, named by its first parameter's type."""
+    kind = decide.__annotations__["command"]
+    if kind in HANDLERS:
+        msg = f"{kind.__name__} has two handlers"
+        raise TypeError(msg)
+    HANDLERS[kind] = decide
+    return decide
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who asks: a name for the log and the permissions it holds, `*` for all, `projects.*` for a context's."""
+
+    actor: str
+    permissions: frozenset[str]
+
+    def may(self, permission: str) -> bool:
+        """Whether it holds this permission."""
+        context = permission.partition(".")[0]
+        return not self.permissions.isdisjoint((permission, f"{context}.*", "*"))
+
+    def must(self, permission: str) -> None:
+        """Refuse unless it holds this permission. The one authoriser: commands and queries both come here."""
+        if not self.may(permission):
+            msg = f"this key may not {permission}; ask for a key that includes it (toybox keys create)"
+            raise NotAllowed(msg, permission=permission)
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """One request's origin: who, through which door, under which idempotency key, in which story."""
+
+    principal: Principal
+    source: Source
+    key: str
+    correlation_id: UUID | None = None
+    causation_id: UUID | None = None
+    trace_id: str | None = None
+
+    def command_id(self) -> UUID:
+        """The same for the same key of the same caller through the same door."""
+        return derived_id("command", self.source, self.principal.actor, self.key)
+
+
+@dataclass(slots=True)
+class Commands:
+    """The door to the write side."""
+
+    sequencer: Sequencer
+    keyring: Keyring
+    patience: float = field(default=10.0)
+
+    async def send(self, command: Command, caller: Caller, *, expected: Mapping[UUID, int] | None = None) -> Answer:
+        """Carry out a command; `expected` holds the versions that the caller looked at (If-Match)."""
+        caller.principal.must(command.PERMISSION)
+        subject = command.sealed_under()
+        sealer = await self.keyring.sealer(subject or NO_SUBJECT)
+        name = type(command).__name__
+        body = orjson.dumps([name, command.model_dump(mode="json")], option=orjson.OPT_SORT_KEYS)
+        request = Request(
+            command_id=caller.command_id(),
+            digest=sealer.fingerprint(body),
+            actor=caller.principal.actor,
+            decide=partial(HANDLERS[type(command)], command),
+            streams=command.streams(),
+            expected=expected or {},
+            correlation_id=caller.correlation_id,
+            causation_id=caller.causation_id,
+            trace_id=caller.trace_id,
+            sealer=sealer if subject else None,
+            patience=self.patience,
+        )
+        answer = await self.sequencer.submit(request)
+        log.debug(
+            "command",
+            command=name,
+            command_id=str(answer.command_id),
+            correlation_id=str(caller.correlation_id or answer.command_id),
+            position=answer.position,
+            repeated=answer.repeated,
+        )
+        return answer

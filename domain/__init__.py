@@ -1,0 +1,1 @@
+"""What can happen and who decides it; no I/O."""

@@ -1,0 +1,87 @@
+"""Ids that are derived from names, so that every process finds the same stream without a look-up."""
+
+from typing import Literal
+from uuid import UUID
+
+from domain.values import Value, derived_id
+
+ScopeKind = Literal["global", "project", "phase", "agent"]
+
+
+class Scope(Value):
+    """What a budget covers. A phase is named within its project; an agent has an id of its own."""
+
+    kind: ScopeKind
+    project_id: UUID | None = None
+    phase: str | None = None
+    agent_id: UUID | None = None
+
+    @property
+    def label(self) -> str:
+        """The scope in words: `project 6f0b…`, `phase write`, `global`."""
+        match self.kind:
+            case "global":
+                return "global"
+            case "project":
+                return f"project {self.project_id}"
+            case "phase":
+                return f"phase {self.phase}"
+            case "agent":
+                return f"agent {self.agent_id}"
+
+
+def agent_id(project_id: UUID, name: str) -> UUID:
+    """An agent of a project, by its name."""
+    return derived_id("agent", project_id, name)
+
+
+def library_agent_id(name: str) -> UUID:
+    """An agent definition in the library, outside any project."""
+    return derived_id("library-agent", name)
+
+
+def budget_id(scope: Scope) -> UUID:
+    """The one budget of a scope; it holds its windows."""
+    return derived_id("budget", scope.kind, scope.project_id, scope.phase, scope.agent_id)
+
+
+def scopes_of(project_id: UUID | None, phase: str | None, agent: UUID | None) -> list[Scope]:
+    """Every scope that pays for a job, the widest first."""
+    found = [Scope(kind="global")]
+    if project_id:
+        found.append(Scope(kind="project", project_id=project_id))
+        if phase:
+            found.append(Scope(kind="phase", project_id=project_id, phase=phase))
+    if agent:
+        found.append(Scope(kind="agent", project_id=project_id, agent_id=agent))
+    return found
+
+
+def job_id(agent: UUID, run: int, attempt: int) -> UUID:
+    """The LLM job of one attempt of one run of an agent."""
+    return derived_id("llm-job", agent, run, attempt)
+
+
+def attempt_id(job: UUID, attempt: int) -> UUID:
+    """One attempt of a job against a provider: what a hold is for and what the provider is told."""
+    return derived_id("attempt", job, attempt)
+
+
+def cost_id(attempt: UUID) -> UUID:
+    """The cost of one attempt."""
+    return derived_id("cost", attempt)
+
+
+def asset_id(project_id: UUID, name: str) -> UUID:
+    """An asset of a project, by its file name; it keeps its id through all versions."""
+    return derived_id("asset", project_id, name)
+
+
+def checkpoint_id(agent: UUID, run: int, attempt: int) -> UUID:
+    """The checkpoint that holds one attempt's result back."""
+    return derived_id("checkpoint", agent, run, attempt)
+
+
+def provider_id(name: str) -> UUID:
+    """A provider, by its name."""
+    return derived_id("provider", name)

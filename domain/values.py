@@ -1,0 +1,129 @@
+"""Words that every context shares: money, instants, names, sealed text, token usage."""
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Annotated
+from uuid import UUID, uuid5
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer, StringConstraints
+
+MONEY_DIGITS = 12
+"""Fractional digits that an amount may have: one pico-dollar."""
+_QUANTUM = Decimal(1).scaleb(-MONEY_DIGITS)
+_LARGEST = Decimal(10) ** 15
+
+NAMESPACE = UUID("6f0b2c5e-7d0f-5b58-9a53-2f6d5d1b7c11")
+"""Root of every derived id, so that the same name always means the same stream."""
+
+
+def money_text(amount: Decimal) -> str:
+    """The one spelling of an amount: no exponent, no trailing zeros, no negative zero."""
+    text = format(amount, "f")
+    if "." in text:
+        text = text.rstrip("0").rstrip(".")
+    return "0" if text in ("-0", "") else text
+
+
+def _check_money(amount: Decimal) -> Decimal:
+    if not amount.is_finite() or abs(amount) >= _LARGEST:
+        msg = f"an amount must be a finite number below {_LARGEST:f}"
+        raise ValueError(msg)
+    exponent = amount.as_tuple().exponent
+    if isinstance(exponent, int) and exponent < -MONEY_DIGITS and amount != amount.quantize(_QUANTUM):
+        msg = f"an amount has at most {MONEY_DIGITS} fractional digits"
+        raise ValueError(msg)
+    return amount
+
+
+Money = Annotated[Decimal, AfterValidator(_check_money), PlainSerializer(money_text, return_type=str, when_used="json")]
+"""USD as an exact decimal; in JSON a string such as "0.0125"."""
+PositiveMoney = Annotated[Money, Field(gt=0)]
+Amount = Annotated[Money, Field(ge=0)]
+"""Money that may be nothing but not less."""
+ZERO = Decimal(0)
+
+
+def _utc(moment: datetime) -> datetime:
+    if moment.tzinfo is None:
+        msg = "a time needs its zone, for instance 2026-11-21T10:00:00Z"
+        raise ValueError(msg)
+    return moment.astimezone(UTC)
+
+
+def instant_text(moment: datetime) -> str:
+    """The one spelling of an instant: UTC, microseconds, Z."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+Instant = Annotated[datetime, AfterValidator(_utc), PlainSerializer(instant_text, return_type=str, when_used="json")]
+"""A moment in UTC; in JSON "2026-11-21T10:00:00.000000Z"."""
+
+Fraction = Annotated[
+    Decimal,
+    AfterValidator(_check_money),
+    PlainSerializer(money_text, return_type=str, when_used="json"),
+]
+"""A temperature or a score: a decimal, in JSON a string, because events hold no floats."""
+
+Slug = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,62}$")]
+"""A name that people type and that appears in addresses: `release-notes`."""
+Name = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\u0000-\u001f]+$")]
+"""One line of plain text that stays readable in the log: never personal data."""
+Code = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
+"""A reason as programs compare it: `timeout`, `checkpoint_expired`."""
+Sealed = Annotated[str, StringConstraints(pattern=r"^s1\.[0-9a-f]{32}\.[A-Za-z0-9_-]+$")]
+"""Text under a key that can be destroyed: `s1.<key's subject>.<nonce and ciphertext>`; see `commands/ports.py`."""
+Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+"""A sha256, in hex."""
+
+
+class Value(BaseModel):
+    """A frozen, strict value that may stand in an event's payload."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class TokenUsage(Value):
+    """Tokens that one call used, as its provider counted them; input includes what a cache served."""
+
+    input_tokens: Annotated[int, Field(ge=0)]
+    output_tokens: Annotated[int, Field(ge=0)]
+
+    @property
+    def total(self) -> int:
+        """Input and output together."""
+        return self.input_tokens + self.output_tokens
+
+
+class AiConfig(Value):
+    """Which model answers and how. A field that is None is inherited: run's default → project → agent."""
+
+    provider: Slug | None = None
+    model: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = None
+    temperature: Annotated[Fraction, Field(ge=0, le=2)] | None = None
+    max_output_tokens: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+
+    def over(self, inherited: "AiConfig") -> "AiConfig":
+        """This configuration, with what it leaves open taken from the inherited one."""
+        own = {name: value for name, value in self if value is not None}
+        return inherited.model_copy(update=own)
+
+
+class Text(Value):
+    """Text that people or models wrote: its digest always, its sealed body here when it is short.
+
+    Longer text lies, sealed too, in the object store of the same project under its digest.
+    """
+
+    digest: Digest
+    size: Annotated[int, Field(ge=0)]
+    sealed: Sealed | None = None
+
+
+INLINE_TEXT = 16 * 1024
+"""Bytes of UTF-8 up to which text may travel inside an event."""
+
+
+def derived_id(*parts: object) -> UUID:
+    """The id of the thing that these words name, the same in every process and for ever."""
+    return uuid5(NAMESPACE, "|".join(str(part) for part in parts))
