@@ -1,9 +1,13 @@
 """Connections to PostgreSQL as toybox needs them: UTC, bounded stalls, dead peers noticed."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import psycopg
-from psycopg_pool import AsyncConnectionPool
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from domain.errors import Unavailable
 
 IDLE_IN_TRANSACTION_MS = 2000
 """A stalled holder of the log's lock is cut off after this long."""
@@ -37,3 +41,13 @@ def pool(conninfo: str, *, size: int = 8, application: str = "toybox") -> AsyncC
         check=AsyncConnectionPool.check_connection,
         kwargs={"autocommit": True, "application_name": application, "options": _OPTIONS, **KEEPALIVES},
     )
+
+
+@contextmanager
+def unavailable_when_away() -> Iterator[None]:
+    """A server or connection that is gone reads as Unavailable: whoever follows the log tries again."""
+    try:
+        yield
+    except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout, OSError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise Unavailable(f"the database is away: {reason}", code="database_away") from error

@@ -10,7 +10,7 @@ import orjson
 import psycopg
 from psycopg import AsyncConnection, AsyncCursor, AsyncPipeline
 from psycopg.rows import args_row
-from psycopg_pool import AsyncConnectionPool
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from adapters.postgres.connections import connect
 from adapters.postgres.log import CHANNEL, COLUMNS, PostgresLog
@@ -64,7 +64,7 @@ def _lost_when_away() -> Iterator[None]:
     """Whatever says that the server or the connection is gone becomes one error: ask again."""
     try:
         yield
-    except (psycopg.OperationalError, psycopg.InterfaceError, OSError) as error:
+    except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout, OSError) as error:
         raise ConnectionLost(str(error).strip().partition("\n")[0]) from error
 
 

@@ -11,7 +11,7 @@ import psycopg
 from psycopg.rows import args_row
 from psycopg_pool import AsyncConnectionPool
 
-from adapters.postgres.connections import connect
+from adapters.postgres.connections import connect, unavailable_when_away
 from domain.log import StoredEvent
 
 CHANNEL: Final = "toybox_head"
@@ -104,8 +104,9 @@ class PostgresLog:
 
     async def head(self) -> int:
         """The highest durable position."""
-        async with self._pool.connection() as connection:
-            row = await (await connection.execute(_HEAD)).fetchone()
+        with unavailable_when_away():
+            async with self._pool.connection() as connection:
+                row = await (await connection.execute(_HEAD)).fetchone()
         position = int(row[0]) if row else 0
         self._head.advance(position)
         return position
@@ -144,13 +145,15 @@ class PostgresLog:
 
     async def position_at(self, moment: datetime) -> int:
         """The last position recorded at or before `moment`."""
-        async with self._pool.connection() as connection:
-            row = await (await connection.execute("select position_at(%s)", [moment])).fetchone()
+        with unavailable_when_away():
+            async with self._pool.connection() as connection:
+                row = await (await connection.execute("select position_at(%s)", [moment])).fetchone()
         return int(row[0]) if row else 0
 
     async def _fetch(self, query: LiteralString, wanted: dict[str, Any]) -> Sequence[StoredEvent]:
-        async with (
-            self._pool.connection() as connection,
-            connection.cursor(binary=True, row_factory=args_row(StoredEvent)) as cursor,
-        ):
-            return await (await cursor.execute(query, wanted)).fetchall()
+        with unavailable_when_away():
+            async with (
+                self._pool.connection() as connection,
+                connection.cursor(binary=True, row_factory=args_row(StoredEvent)) as cursor,
+            ):
+                return await (await cursor.execute(query, wanted)).fetchall()

@@ -17,7 +17,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from adapters.postgres.embedded.postmaster import Postmaster
 
-FIXTURES = frozenset({"postgres_server", "postgres_template", "database", "empty_database", "data_home"})
+FIXTURES = frozenset({"postgres_server", "postgres_folder", "database", "empty_database", "data_home"})
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -45,6 +45,13 @@ def server_folder() -> Iterator[Path]:
 @pytest.fixture
 def data_home() -> Iterator[Path]:
     """A place for a data directory with an embedded server of its own."""
+    with server_folder() as folder:
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def postgres_folder() -> Iterator[Path]:
+    """The same, for servers that several tests of a module share."""
     with server_folder() as folder:
         yield folder
 

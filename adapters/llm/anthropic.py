@@ -1,0 +1,210 @@
+"""Anthropic's Messages through its SDK."""
+
+from collections.abc import AsyncGenerator, Mapping
+from typing import Any
+
+import anthropic
+from anthropic.types import Message as SdkMessage
+from pydantic import SecretStr
+
+from adapters.llm.fields import Malformed, items, mapping, whole, word
+from adapters.llm.wire import Attempt, Wire
+from commands.models import FinishReason, ModelError, ModelReply, ModelRequest, TextDelta
+from domain.values import TokenUsage
+
+ANTHROPIC_URL = "https://api.anthropic.com"
+
+_WITH_TEMPERATURE = "2023-06-01"
+"""The last API version that takes a temperature; the SDK's own answers any with 400."""
+
+_FINISH: Mapping[str, FinishReason] = {
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "max_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "refusal": "refused",
+    "tool_use": "tool_use",
+    "pause_turn": "paused",
+}
+
+
+class AnthropicModel:
+    """Anthropic, or a server that speaks its Messages protocol."""
+
+    def __init__(self, *, provider: str = "anthropic", api_key: SecretStr, base_url: str = ANTHROPIC_URL) -> None:
+        key = api_key.get_secret_value()
+        if not key:
+            raise ValueError(f"{provider} needs an API key")
+        self._wire = Wire(provider, base_url, secret=key)
+        self._authorization = f"Bearer {key}"
+        self._sdk = anthropic.AsyncAnthropic(
+            api_key=key,
+            base_url=base_url,
+            max_retries=0,
+            timeout=self._wire.timeout,
+            http_client=self._wire.http,
+            open_telemetry=False,  # its spans would count every call a second time beside ours
+        )
+
+    async def complete(self, request: ModelRequest) -> ModelReply:
+        with self._wire.attempt(request) as attempt:
+            answer = await attempt.step(
+                lambda: self._sdk.messages.create(stream=False, **self._arguments(request, attempt))
+            )
+            if not isinstance(answer, SdkMessage):
+                raise attempt.failure("malformed", "the answer is not JSON")
+            raw = answer.to_dict(mode="json", warnings=False)
+            if not isinstance(raw.get("content"), list):
+                raise attempt.failure("malformed", "the answer has no content")
+            reading = _Reading(request, attempt)
+            reading.head(raw)
+            for block in items(raw["content"]):
+                reading.text(mapping(block))
+            reading.stop(raw.get("stop_reason"))
+            reading.count(raw.get("usage"), final=True)
+            return reading.reply_or_malformed()
+
+    async def stream(self, request: ModelRequest) -> AsyncGenerator[TextDelta | ModelReply, None]:
+        with self._wire.attempt(request) as attempt:
+            reading = _Reading(request, attempt)
+            events = await attempt.step(
+                lambda: self._sdk.messages.create(stream=True, **self._arguments(request, attempt))
+            )
+            try:
+                while True:
+                    try:
+                        event = await attempt.step(lambda: anext(events, None))
+                    except ModelError:
+                        if reading.finish is None:
+                            raise
+                        break  # the text is whole and counted; only the closing event is missing
+                    if event is None:
+                        break
+                    if not hasattr(event, "to_dict"):
+                        raise attempt.failure("malformed", "the stream holds something that is not an event")
+                    text = reading.event(event.to_dict(mode="json", warnings=False))
+                    if text is not None:
+                        yield TextDelta(text)
+            finally:
+                await events.close()
+            if reading.finish is None:
+                raise reading.incomplete()
+            yield reading.reply()
+
+    async def aclose(self) -> None:
+        await self._sdk.close()
+
+    def _arguments(self, request: ModelRequest, attempt: Attempt) -> dict[str, Any]:
+        turns = [message for message in request.messages if message.role != "system"]
+        if not turns:
+            raise attempt.failure("invalid_request", "the prompt has no user message")
+        arguments: dict[str, Any] = {
+            "model": request.model,
+            "messages": [{"role": turn.role, "content": turn.content} for turn in turns],
+            "max_tokens": request.max_output_tokens,
+            "extra_headers": {**attempt.headers, "Authorization": self._authorization},
+        }
+        system = [message.content for message in request.messages if message.role == "system"]
+        if system:
+            arguments["system"] = "\n\n".join(system)
+        if request.temperature is not None:
+            arguments["extra_body"] = {"temperature": float(request.temperature)}
+            arguments["extra_headers"]["anthropic-version"] = _WITH_TEMPERATURE
+        return arguments
+
+    def __repr__(self) -> str:
+        return f"<AnthropicModel {self._wire!r}>"
+
+
+class _Reading:
+    """An answer as it arrives. Its usage comes in two halves: the prompt's at the start, the output's at the end."""
+
+    def __init__(self, request: ModelRequest, attempt: Attempt) -> None:
+        self._attempt = attempt
+        self._model = request.model
+        self._id: str | None = None
+        self._problem: str | None = "the server sent no usage"
+        self._started = False
+        self.finish: FinishReason | None = None
+
+    def head(self, raw: Mapping[str, object]) -> None:
+        self._started = True
+        self._id = word(raw.get("id"))
+        self._model = word(raw.get("model")) or self._model
+
+    def event(self, raw: Mapping[str, object]) -> str | None:
+        match raw.get("type"):
+            case "message_start":
+                message = mapping(raw.get("message"))
+                self.head(message)
+                self.count(message.get("usage"), final=False)
+            case "content_block_start":
+                return self.text(mapping(raw.get("content_block")))
+            case "content_block_delta":
+                return self.text(mapping(raw.get("delta")))
+            case "message_delta":
+                self.stop(mapping(raw.get("delta")).get("stop_reason"))
+                self.count(raw.get("usage"), final=True)
+            case _:  # pings, block ends and events of later versions carry neither text nor counts
+                pass
+        return None
+
+    def text(self, block: Mapping[str, object]) -> str | None:
+        if block.get("type") not in ("text", "text_delta"):
+            return None
+        text = word(block.get("text"))
+        if text is not None:
+            self._attempt.pieces.append(text)
+        return text
+
+    def stop(self, reason: object) -> None:
+        if (named := word(reason)) is not None:
+            self.finish = _FINISH.get(named, "unknown")
+
+    def count(self, raw: object, *, final: bool) -> None:
+        given = {name: value for name, value in mapping(raw).items() if value is not None}
+        # The closing counts are cumulative, so they overwrite; what they leave out was said at the start.
+        self._attempt.raw_usage = {**self._attempt.raw_usage, **given}
+        if not final:
+            return
+        try:
+            if whole(given.get("output_tokens")) is None:
+                raise Malformed("the usage lacks the final output_tokens")
+            usage = usage_of(self._attempt.raw_usage, answered=bool(self._attempt.pieces))
+            self._attempt.usage, self._problem = usage, None
+        except Malformed as problem:
+            self._attempt.usage, self._problem = None, str(problem)
+
+    def incomplete(self) -> ModelError:
+        if not self._started:
+            return self._attempt.failure("malformed", "the answer is not a stream of events")
+        return self._attempt.failure("cut_stream", "the stream ended before the model had finished")
+
+    def reply_or_malformed(self) -> ModelReply:
+        if self.finish is None and not self._attempt.pieces:
+            raise self._attempt.failure("malformed", "the answer has neither text nor a reason to have stopped")
+        return self.reply()
+
+    def reply(self) -> ModelReply:
+        return ModelReply(
+            text=self._attempt.text,
+            model=self._model,
+            response_id=self._id,
+            finish_reason=self.finish or "unknown",
+            usage=self._attempt.usage,
+            raw_usage=self._attempt.raw_usage,
+            usage_problem=self._problem,
+        )
+
+
+def usage_of(raw: Mapping[str, object], *, answered: bool) -> TokenUsage:
+    """The counts of one answer, cache included; Malformed when they are missing or not the whole bill."""
+    if items(raw.get("iterations")):
+        raise Malformed("the answer was made in several passes, which these rates cannot price")
+    uncached, output = whole(raw.get("input_tokens")), whole(raw.get("output_tokens"))
+    if uncached is None or output is None:
+        raise Malformed("the usage lacks input_tokens or output_tokens")
+    cached = sum(whole(raw.get(name)) or 0 for name in ("cache_creation_input_tokens", "cache_read_input_tokens"))
+    if uncached + cached == 0 or (output == 0 and answered):
+        raise Malformed("the usage counts nothing for a prompt or an answer that is not empty")
+    return TokenUsage(input_tokens=uncached + cached, output_tokens=output)

@@ -1,0 +1,114 @@
+"""What the followers of the log ask of the outside: cursors, leadership, leases, the queue of jobs. No I/O."""
+
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+from uuid import UUID
+
+
+@dataclass(frozen=True, slots=True)
+class ParkedReaction:
+    """An event that a reaction could not answer, because of a bug; its key waits no longer, the event does."""
+
+    reaction: str
+    key: UUID
+    position: int
+    reason: str
+    parked_at: datetime
+
+
+class Cursors(Protocol):
+    """How far each reaction has answered the log."""
+
+    async def load(self, reactions: Collection[str]) -> Mapping[str, int]:
+        """Positions of those that have one."""
+        ...
+
+    async def advance(self, positions: Mapping[str, int]) -> None:
+        """Every matching event up to these positions is answered or parked."""
+        ...
+
+    async def park(self, reaction: str, key: UUID, position: int, reason: str) -> None:
+        """Set an event aside that a reaction failed on."""
+        ...
+
+    async def parked(self) -> Sequence[ParkedReaction]:
+        """All that is set aside, oldest first."""
+        ...
+
+    async def unpark(self, reaction: str, position: int) -> None:
+        """It was answered after all."""
+        ...
+
+
+class Leadership(Protocol):
+    """One process at a time does a kind of work. It saves work; what keeps it correct are command ids and fences."""
+
+    def leading(self, what: str) -> AbstractAsyncContextManager[None]:
+        """Wait until this process leads, and lead until the block ends. Unavailable when the server goes away."""
+        ...
+
+    async def check(self, what: str) -> None:
+        """Unavailable when this process no longer leads."""
+        ...
+
+
+class Leases(Protocol):
+    """Which worker holds which resource, judged by the database's clock."""
+
+    async def claim(self, resources: Sequence[UUID], holder: str, stale_after: float) -> set[UUID]:
+        """Those of the resources that the holder now has: free before, or not renewed for `stale_after` seconds."""
+        ...
+
+    async def renew(self, holder: str) -> None:
+        """The holder lives."""
+        ...
+
+    async def release(self, resource: UUID, holder: str) -> None:
+        """The holder is done with it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class LostJob:
+    """A running job whose worker has fallen silent."""
+
+    job_id: UUID
+    attempt: int
+
+
+class JobQueue(Protocol):
+    """LLM jobs as the read model tells them; a little late, never the judge."""
+
+    async def ready(self, limit: int) -> Sequence[UUID]:
+        """Jobs that may start now and nobody holds, the most urgent first."""
+        ...
+
+    async def lost(self, stale_after: float) -> Sequence[LostJob]:
+        """Running jobs without a lease that was renewed in the last `stale_after` seconds."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """Something that was to happen by now."""
+
+    kind: str
+    stream_id: UUID
+    key: UUID
+    position: int
+    due_at: datetime
+
+
+class DueTable(Protocol):
+    """Deadlines as the read model tells them."""
+
+    async def due(self, limit: int) -> Sequence[Due]:
+        """What is due by the database's clock, the longest overdue first."""
+        ...
+
+    async def seconds_to_next(self) -> float | None:
+        """How long until the next one; None when there is none."""
+        ...

@@ -1,0 +1,1 @@
+"""The embedded PostgreSQL: private, durable, one per data directory, back after every kind of death."""

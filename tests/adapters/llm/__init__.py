@@ -1,0 +1,1 @@
+"""Tests of the model providers and of the rates of their tokens."""

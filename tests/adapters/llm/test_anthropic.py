@@ -1,0 +1,78 @@
+"""What only the Messages adapter does: system prompts, the older API version, and counts in two halves."""
+
+from decimal import Decimal
+
+import pytest
+from pydantic import SecretStr
+
+from adapters.llm.anthropic import AnthropicModel, usage_of
+from adapters.llm.fields import Malformed
+from commands.models import Message, ModelError, ModelRequest
+from domain.values import TokenUsage
+from tests.adapters.llm.asking import request, streamed, whole
+from tests.adapters.llm.conftest import anthropic_model
+from tests.support.vendors.server import VendorServer
+
+
+async def test_system_messages_travel_beside_the_conversation(vendor: VendorServer):
+    model = anthropic_model(vendor)
+    reply = await whole(model, request(system="be brief"))
+    await model.aclose()
+    assert "system" in vendor.entries()[-1]["fields"]
+    assert reply.usage == TokenUsage(input_tokens=9, output_tokens=5)
+
+
+async def test_a_prompt_without_a_user_message_is_not_sent(vendor: VendorServer):
+    asked = request()
+    bare = ModelRequest(asked.attempt_id, asked.model, (Message("system", "x"),), 5, None, asked.deadline)
+    model = anthropic_model(vendor)
+    for ask in (whole, streamed):
+        with pytest.raises(ModelError, match="no user message") as caught:
+            await ask(model, bare)
+        assert (caught.value.kind, caught.value.sent) == ("invalid_request", False)
+    await model.aclose()
+    assert vendor.entries() == []
+
+
+async def test_a_temperature_is_sent_under_the_version_that_takes_one(vendor: VendorServer):
+    model = anthropic_model(vendor)
+    assert (await streamed(model, request(temperature=Decimal("0.2")))).usage
+    await model.aclose()
+    assert vendor.entries()[-1]["temperature"] == 0.2
+
+
+async def test_a_stream_cut_before_its_closing_event_is_cut_and_its_count_unknown(vendor: VendorServer):
+    vendor.behave("cut_before_usage")
+    model = anthropic_model(vendor)
+    with pytest.raises(ModelError) as caught:
+        await streamed(model, request())
+    await model.aclose()
+    assert caught.value.kind == "cut_stream"
+    assert caught.value.text_so_far == "Answered: one two three four"
+    assert caught.value.usage is None, "the output count at the start of a stream is only a placeholder"
+    assert caught.value.raw_usage["input_tokens"] == 7
+
+
+def test_a_key_is_required():
+    with pytest.raises(ValueError, match="needs an API key"):
+        AnthropicModel(api_key=SecretStr(""))
+
+
+@pytest.mark.parametrize(
+    ("raw", "problem"),
+    [
+        ({"output_tokens": 4}, "lacks"),
+        ({"input_tokens": 3}, "lacks"),
+        ({"input_tokens": 3, "output_tokens": 0}, "counts nothing"),
+        ({"input_tokens": 0, "output_tokens": 4}, "counts nothing"),
+        ({"input_tokens": 3, "output_tokens": 4, "iterations": [{"type": "compaction"}]}, "several passes"),
+    ],
+)
+def test_counts_that_are_not_the_whole_bill_are_not_used(raw: dict, problem: str):
+    with pytest.raises(Malformed, match=problem):
+        usage_of(raw, answered=True)
+
+
+def test_input_includes_what_caches_took_and_gave():
+    raw = {"input_tokens": 1, "cache_creation_input_tokens": 20, "cache_read_input_tokens": 300, "output_tokens": 4}
+    assert usage_of(raw, answered=True) == TokenUsage(input_tokens=321, output_tokens=4)

@@ -1,0 +1,1 @@
+"""Local HTTP servers that speak the protocols of model vendors, behave badly on demand and keep a journal."""
