@@ -49,6 +49,10 @@ class Command(BaseModel):
         """Whose key seals the text in this command; None where it carries none. The project's, unless it says more."""
         return None
 
+    def also_takes(self) -> tuple[str, ...]:
+        """Permissions that the caller must hold besides the command's own, because the command hands them on."""
+        return ()
+
     def streams(self) -> tuple[UUID, ...]:
         """Streams that deciding will need; more are loaded when the decide asks. By default every uuid it carries."""
         return tuple(value for value in self.__dict__.values() if isinstance(value, UUID))
@@ -109,7 +113,8 @@ class Commands:
 
     async def send(self, command: Command, caller: Caller, *, expected: Mapping[UUID, int] | None = None) -> Answer:
         """Carry out a command; `expected` holds the versions that the caller looked at (If-Match)."""
-        caller.principal.must(command.PERMISSION)
+        for permission in (command.PERMISSION, *command.also_takes()):
+            caller.principal.must(permission)
         subject = command.sealed_under()
         sealer = await self.keyring.sealer(subject or NO_SUBJECT)
         name = type(command).__name__

@@ -1,14 +1,15 @@
 """What a handler works with while it decides: aggregates under the lock, the log's clock, derived ids, a seal."""
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Protocol, TypeVar
 from uuid import UUID
 
 from commands.ports import Sealer
-from domain.errors import Conflict, NotFound
+from domain.errors import Conflict, NotFound, Refused
 from domain.kernel import Aggregate, Event
-from domain.values import derived_id
+from domain.values import INLINE_TEXT, Text, derived_id
 
 A = TypeVar("A", bound=Aggregate)
 
@@ -107,6 +108,16 @@ class UnitOfWork:
             msg = "this command has no key to seal with: give it `sealed_under`"
             raise TypeError(msg)
         return self._sealer.seal(text)
+
+    def text(self, text: str | Text) -> Text:
+        """Text for an event: short text sealed inside it, longer text as the digest that the object store knows."""
+        if isinstance(text, Text):
+            return text
+        body = text.encode()
+        if len(body) > INLINE_TEXT:
+            msg = f"text over {INLINE_TEXT} bytes does not travel in an event: store it first and send its digest"
+            raise Refused(msg, code="text_too_long", size=len(body))
+        return Text(digest=hashlib.sha256(body).hexdigest(), size=len(body), sealed=self.seal(text))
 
     def pending(self) -> list[tuple[Aggregate, Event]]:
         """What was triggered, aggregate by aggregate in the order of first touch; taken once."""

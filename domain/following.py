@@ -82,7 +82,7 @@ class LostJob:
 class JobQueue(Protocol):
     """LLM jobs as the read model tells them; a little late, never the judge."""
 
-    async def ready(self, limit: int) -> Sequence[UUID]:
+    async def ready(self, limit: int, *, skipping: Collection[UUID] = ()) -> Sequence[UUID]:
         """Jobs that may start now and nobody holds, the most urgent first."""
         ...
 

@@ -1,55 +1,29 @@
 """The event log in Postgres as the sequencer writes it: one advisory lock, two round trips per batch."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
-from typing import Any, Final
+from datetime import datetime, timedelta
+from typing import Any, Final, LiteralString
 from uuid import UUID
 
 import orjson
 import psycopg
-from psycopg import AsyncConnection, AsyncCursor, AsyncPipeline
+from psycopg import AsyncConnection, sql
 from psycopg.rows import args_row
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from adapters.postgres.connections import connect
-from adapters.postgres.log import CHANNEL, COLUMNS, PostgresLog
+from adapters.postgres.log import CHANNEL, PostgresLog
 from commands.ports import CommandRow, ConnectionLost, KnownCommand, Opened, Snapshot
-from domain.log import StoredEvent
+from domain.log import EPOCH, StoredEvent
 
-# hashtextextended of the schema's name, so that two installations in one database do not wait for each other.
-_LOCK: Final = "select pg_advisory_xact_lock(hashtextextended('toybox.events.' || current_schema(), 0))"
-_HEAD: Final = (
-    "select greatest(clock_timestamp(), last.recorded_at), coalesce(last.position, 0),"
-    " extract(epoch from clock_timestamp() - now())::float8"
-    " from (select) as one left join lateral"
-    " (select position, recorded_at from events order by position desc limit 1) as last on true"
-)
-_KNOWN: Final = "select command_id, request_digest, first, last from commands where command_id = any(%s::text::uuid[])"
-_VERSIONS: Final = (
-    "select stream_id, max(version) from events where position between %s and %s"
-    " group by stream_id order by min(position)"
-)
-# The lateral join keeps one index scan per stream, whatever the planner believes of the array.
-_NEWER: Final = (
-    "select " + COLUMNS + " from unnest(%s::text::uuid[], %s::text::int[]) as wanted(id, after) cross join lateral"
-    " (select * from events where stream_id = wanted.id and version > wanted.after offset 0) as found"
-    " order by position"
-)
-# One JSON document for the whole batch: psycopg writes an array element by element in Python, orjson does not.
-_APPEND: Final = (
-    "insert into events (position, stream_id, version, type, schema_version, project_id, data, actor, command_id,"
-    " correlation_id, causation_id, trace_id, recorded_at)"
-    " select position, stream_id, version, type, schema_version, project_id, data::json, actor, command_id,"
-    " correlation_id, causation_id, trace_id, recorded_at from json_to_recordset(%b::text::json) as new ("
-    "position bigint, stream_id uuid, version int, type text, schema_version int, project_id uuid, data text,"
-    " actor text, command_id uuid, correlation_id uuid, causation_id uuid, trace_id text, recorded_at timestamptz)"
-)
-_REMEMBER: Final = (
-    "insert into commands (command_id, request_digest, first, last)"
-    " select command_id, decode(digest, 'hex'), first, last from json_to_recordset(%b::text::json)"
-    " as new (command_id uuid, digest text, first bigint, last bigint)"
-)
+# Two statements in one message of the simple protocol: one round trip, no pipeline to keep in step. psycopg's pipeline
+# ends with Sync and Flush, and a Flush that arrives after ReadyForQuery switches the server's idle-in-transaction
+# timer off: the lock of a stalled holder would never be freed.
+_OPEN: Final = "begin; select open_batch({command_ids}, {stream_ids}, {after})::text"
+_LOAD: Final = "select newer_events({stream_ids}, {after})::text"
+_COMMIT: Final = "select append_batch({events}, {commands}); commit"
 _SNAPSHOTS: Final = "select stream_id, version, aggregate, fold, body from snapshots where stream_id = any(%s)"
 _SAVE: Final = (
     "insert into snapshots (stream_id, version, aggregate, fold, body) values (%s, %s, %s, %s, %s)"
@@ -68,57 +42,13 @@ def _lost_when_away() -> Iterator[None]:
         raise ConnectionLost(str(error).strip().partition("\n")[0]) from error
 
 
-class Writer:
-    """The sequencer's connection, in pipeline mode for its whole life.
-
-    psycopg ends a pipeline with Sync and then Flush, and a Flush that arrives after ReadyForQuery switches the
-    server's idle-in-transaction timer off: the lock of a stalled holder would never be freed. Here every round trip
-    ends with Sync alone.
-    """
-
-    def __init__(self, connection: AsyncConnection[Any]) -> None:
-        self.connection = connection
-        self._pipeline_context = connection.pipeline()
-        self._pipeline: AsyncPipeline | None = None
-
-    @classmethod
-    async def connect(cls, conninfo: str) -> "Writer":
-        """A new connection, ready for batches."""
-        writer = cls(await connect(conninfo, application="toybox sequencer"))
-        writer._pipeline = await writer._pipeline_context.__aenter__()
-        return writer
-
-    @property
-    def closed(self) -> bool:
-        """Whether the connection is known to be gone."""
-        return self.connection.closed
-
-    async def round_trip(self) -> None:
-        """Send what was queued and wait for all of its results."""
-        if self._pipeline is None:
-            msg = "use Writer.connect"
-            raise TypeError(msg)
-        await self._pipeline.sync()
-
-    async def rollback(self) -> None:
-        """End the transaction without a trace."""
-        await self.connection.execute("rollback")
-        await self.round_trip()
-
-    async def close(self) -> None:
-        """Give the connection up, in whatever state it is."""
-        with suppress(psycopg.Error, OSError):
-            await self.connection.close()
-        with suppress(psycopg.Error, OSError):
-            await self._pipeline_context.__aexit__(None, None, None)
-
-
 class PostgresStore(PostgresLog):
     """One writing connection for the sequencer, one for announcements, a pool for readers."""
 
     def __init__(self, conninfo: str, pool: AsyncConnectionPool[Any]) -> None:
         super().__init__(conninfo, pool)
-        self._writer: Writer | None = None
+        self._writer: AsyncConnection[Any] | None = None
+        self._writing = asyncio.Lock()
         self._announcer: AsyncConnection[Any] | None = None
         self._announced = 0
         self._announcing = asyncio.Lock()
@@ -126,36 +56,44 @@ class PostgresStore(PostgresLog):
     @asynccontextmanager
     async def batch(self) -> AsyncIterator["PostgresBatch"]:
         """A transaction on the writing connection. Leaving it early rolls back; a lost connection is replaced."""
-        with _lost_when_away():
-            if self._writer is None or self._writer.closed:
-                self._writer = await Writer.connect(self._conninfo)
-        transaction = PostgresBatch(self._writer)
-        try:
-            yield transaction
-        except ConnectionLost:
-            await self._discard_writer()
-            raise
-        finally:
-            if not transaction.ended and self._writer is not None:
-                try:
-                    with _lost_when_away():
-                        await self._writer.rollback()
-                except ConnectionLost:
-                    await self._discard_writer()
+        async with self._writing:
+            transaction = PostgresBatch(await self._connected())
+            try:
+                yield transaction
+            except ConnectionLost:
+                await self._discard_writer()
+                raise
+            finally:
+                if not transaction.ended and self._writer is not None:
+                    try:
+                        with _lost_when_away():
+                            await self._writer.execute("rollback")
+                    except ConnectionLost:
+                        await self._discard_writer()
+
+    async def _connected(self) -> AsyncConnection[Any]:
+        if self._writer is None or self._writer.closed:
+            with _lost_when_away():
+                self._writer = await connect(self._conninfo, application="toybox sequencer")
+        return self._writer
 
     async def _discard_writer(self) -> None:
         writer, self._writer = self._writer, None
         if writer is not None:
-            await writer.close()
+            with suppress(psycopg.Error, OSError):
+                await writer.close()
 
     async def snapshots(self, stream_ids: Sequence[UUID]) -> Sequence[Snapshot]:
-        """The snapshots held of these streams."""
-        with _lost_when_away():
-            async with (
-                self._pool.connection() as connection,
-                connection.cursor(binary=True, row_factory=args_row(Snapshot)) as cursor,
-            ):
-                return await (await cursor.execute(_SNAPSHOTS, [list(stream_ids)])).fetchall()
+        """The snapshots held of these streams; on the writing connection, so that no reader can hold a batch up."""
+        async with self._writing:
+            writer = await self._connected()
+            try:
+                with _lost_when_away():
+                    cursor = writer.cursor(binary=True, row_factory=args_row(Snapshot))
+                    return await (await cursor.execute(_SNAPSHOTS, [list(stream_ids)])).fetchall()
+            except ConnectionLost:
+                await self._discard_writer()
+                raise
 
     async def save_snapshots(self, snapshots: Sequence[Snapshot]) -> None:
         """Keep the newest of each stream."""
@@ -193,57 +131,77 @@ class PostgresBatch:
     lock waited for.
     """
 
-    def __init__(self, writer: Writer) -> None:
-        self._writer = writer
+    def __init__(self, connection: AsyncConnection[Any]) -> None:
+        self._connection = connection
         self.ended = False
-
-    def _queue_newer(self, after: Mapping[UUID, int]) -> Awaitable[AsyncCursor[StoredEvent]]:
-        cursor = self._writer.connection.cursor(binary=True, row_factory=args_row(StoredEvent))
-        return cursor.execute(_NEWER, [_uuids(after), _array(map(str, after.values()))])
 
     async def open(self, command_ids: Sequence[UUID], after: Mapping[UUID, int]) -> Opened:
         """One round trip: begin, lock, then the clock and head, the known commands, the newer events."""
-        connection = self._writer.connection
-        with _lost_when_away():
-            await connection.execute("begin")
-            await connection.execute(_LOCK)
-            heads = await connection.cursor(binary=True).execute(_HEAD)
-            known = await connection.cursor(binary=True).execute(_KNOWN, [_uuids(command_ids)])
-            newer = await self._queue_newer(after)
-            await self._writer.round_trip()
-            now, head, lock_seconds = _one(await heads.fetchone())
-            rows = await known.fetchall()
-            return Opened(now, head, await self._answers(rows), await newer.fetchall(), lock_seconds)
-
-    async def _answers(self, rows: Sequence[tuple[Any, ...]]) -> dict[UUID, KnownCommand]:
-        asked = [
-            (row, await self._writer.connection.cursor(binary=True).execute(_VERSIONS, [row[2], row[3]]))
-            for row in rows
-        ]
-        if asked:
-            await self._writer.round_trip()
-        return {
-            command_id: KnownCommand(digest, first, last, dict(await versions.fetchall()))
-            for (command_id, digest, first, last), versions in asked
-        }
+        found = await self._ask(_OPEN, command_ids=_uuids(command_ids), **_wanted(after))
+        return Opened(
+            now=_moment(found["now"]),
+            head=found["head"],
+            known=dict(map(_known, found["known"])),
+            events=[_stored(row) for row in found["events"]],
+            lock_seconds=found["lock_seconds"],
+        )
 
     async def load(self, after: Mapping[UUID, int]) -> Sequence[StoredEvent]:
         """Events of more streams, under the same lock."""
-        with _lost_when_away():
-            newer = await self._queue_newer(after)
-            await self._writer.round_trip()
-            return await newer.fetchall()
+        return [_stored(row) for row in await self._ask(_LOAD, **_wanted(after))]
 
     async def commit(self, events: Sequence[StoredEvent], commands: Sequence[CommandRow]) -> None:
         """One round trip: insert, remember the command ids, commit."""
-        connection = self._writer.connection
+        new_events, new_commands = _json(map(_event_row, events)), _json(map(_command_row, commands))
         with _lost_when_away():
-            if events:
-                await connection.execute(_APPEND, [_json([_event_row(each) for each in events])])
-            await connection.execute(_REMEMBER, [_json([_command_row(each) for each in commands])])
-            await connection.execute("commit")
-            await self._writer.round_trip()
+            await self._connection.execute(_filled(_COMMIT, events=new_events, commands=new_commands))
         self.ended = True
+
+    async def _ask(self, query: LiteralString, **values: str) -> Any:
+        """The JSON that the last statement answers."""
+        with _lost_when_away():
+            cursor = await self._connection.execute(_filled(query, **values))
+            while cursor.nextset():
+                pass
+            row = await cursor.fetchone()
+        return orjson.loads(row[0]) if row else None
+
+
+def _filled(query: LiteralString, **values: str) -> sql.Composed:
+    return sql.SQL(query).format(**{name: sql.Literal(value) for name, value in values.items()})
+
+
+def _moment(microseconds: int) -> datetime:
+    return EPOCH + timedelta(microseconds=microseconds)
+
+
+def _uuid(text: str | None) -> UUID | None:
+    return UUID(text) if text else None
+
+
+def _stored(row: list[Any]) -> StoredEvent:
+    position, stream, version, kind, schema_version, project, data, actor, command, correlation, cause, trace, at = row
+    return StoredEvent(
+        position=position,
+        stream_id=UUID(stream),
+        version=version,
+        type=kind,
+        schema_version=schema_version,
+        project_id=_uuid(project),
+        data=data.encode(),
+        actor=actor,
+        command_id=UUID(command),
+        correlation_id=UUID(correlation),
+        causation_id=_uuid(cause),
+        trace_id=trace,
+        recorded_at=_moment(at),
+    )
+
+
+def _known(row: list[Any]) -> tuple[UUID, KnownCommand]:
+    command_id, digest, first, last, versions = row
+    changed = {UUID(stream): version for stream, version in versions or []}
+    return UUID(command_id), KnownCommand(bytes.fromhex(digest), first, last, changed)
 
 
 def _event_row(stored: StoredEvent) -> dict[str, object]:
@@ -268,8 +226,8 @@ def _command_row(row: CommandRow) -> dict[str, object]:
     return {"command_id": row.command_id, "digest": row.digest.hex(), "first": row.first, "last": row.last}
 
 
-def _json(rows: list[dict[str, object]]) -> str:
-    return orjson.dumps(rows).decode()
+def _json(rows: Iterable[dict[str, object]]) -> str:
+    return orjson.dumps(list(rows)).decode()
 
 
 def _array(elements: Iterable[str]) -> str:
@@ -280,8 +238,5 @@ def _uuids(ids: Iterable[UUID]) -> str:
     return _array(each.hex for each in ids)
 
 
-def _one(row: tuple[Any, ...] | None) -> tuple[Any, ...]:
-    if row is None:
-        msg = "the log's head query answered nothing"
-        raise ConnectionLost(msg)
-    return row
+def _wanted(after: Mapping[UUID, int]) -> dict[str, str]:
+    return {"stream_ids": _uuids(after), "after": _array(map(str, after.values()))}

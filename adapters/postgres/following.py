@@ -35,6 +35,7 @@ _READY: Final = (
     "select job_id from llm_jobs where status = 'queued' and (not_before is null or not_before <= clock_timestamp())"
     " and not exists (select from leases where resource = job_id"
     " and heartbeat_at > clock_timestamp() - interval '10 seconds')"
+    " and job_id <> all(%s)"
     " order by priority desc, queued_position limit %s"
 )
 _LOST: Final = (
@@ -109,9 +110,9 @@ class PostgresLeases(_OverPool):
 class PostgresJobQueue(_OverPool):
     """The queue as the read model `llm_jobs` tells it."""
 
-    async def ready(self, limit: int) -> Sequence[UUID]:
+    async def ready(self, limit: int, *, skipping: Collection[UUID] = ()) -> Sequence[UUID]:
         """Jobs that may start now."""
-        return [row[0] for row in await self._rows(_READY, [limit])]
+        return [row[0] for row in await self._rows(_READY, [list(skipping), limit])]
 
     async def lost(self, stale_after: float) -> Sequence[LostJob]:
         """Running jobs whose worker is silent."""

@@ -14,6 +14,8 @@ from domain.errors import Refused
 
 KEY_BYTES = 32
 NONCE_BYTES = 12
+SEAL_OVERHEAD = NONCE_BYTES + 16
+"""Bytes by which sealed content is longer than its plaintext: nonce and tag."""
 _MARK = "s1"
 
 
@@ -38,6 +40,7 @@ class AesSealer:
     def __init__(self, subject: UUID, key: bytes) -> None:
         self._subject = subject
         self._prefix = f"{_MARK}.{subject.hex}."
+        self._bytes_mark = b"toybox-bytes-v1" + subject.bytes  # never mistaken for a text's associated data
         self._cipher = AESGCM(key)
         self._fingerprint_key = hmac.digest(key, b"toybox-fingerprint-v1", hashlib.sha256)
 
@@ -55,9 +58,35 @@ class AesSealer:
             msg = "a sealed text does not fit its key: the key table and the log are not of one installation"
             raise Refused(msg, code="seal_broken") from error
 
+    def seal_bytes(self, data: bytes, associated: bytes) -> bytes:
+        """Nonce and ciphertext of content that is worth nothing without the same `associated` bytes."""
+        nonce = os.urandom(NONCE_BYTES)
+        return nonce + self._cipher.encrypt(nonce, data, self._bytes_mark + associated)
+
+    def unseal_bytes(self, sealed: bytes, associated: bytes) -> bytes:
+        """The content again; Refused when it, or what it is associated with, was altered."""
+        try:
+            return self._cipher.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], self._bytes_mark + associated)
+        except (InvalidTag, ValueError) as error:  # ValueError: cut off within the nonce or the tag
+            raise Refused("sealed content does not fit its key, or was altered", code="seal_broken") from error
+
     def fingerprint(self, data: bytes) -> bytes:
         """HMAC-SHA256, worthless without the key."""
         return hmac.digest(self._fingerprint_key, data, hashlib.sha256)
+
+
+def key_destroyed() -> Refused:
+    """Nothing can be written, or read, under a key that is gone."""
+    return Refused(
+        "the key of this project or person was destroyed: nothing more can be written under it", code="key_destroyed"
+    )
+
+
+def key_missing(subject: UUID) -> Refused:
+    """Text was sealed under a key that this installation has never had."""
+    return Refused(
+        f"the key {subject} is missing: the key table and the log are not of one installation", code="seal_broken"
+    )
 
 
 class MemoryKeyring:
@@ -72,14 +101,19 @@ class MemoryKeyring:
             self._sealers[subject] = AesSealer(subject, os.urandom(KEY_BYTES))
         found = self._sealers[subject]
         if found is None:
-            msg = "the key of this project or person was destroyed: nothing more can be written under it"
-            raise Refused(msg, code="key_destroyed")
+            raise key_destroyed()
         return found
 
     async def unseal(self, texts: Sequence[str]) -> Sequence[str | None]:
         """Plain texts, None where the key is gone."""
-        found = [(self._sealers.get(subject_of(text)), text) for text in texts]
-        return [sealer.unseal(text) if sealer else None for sealer, text in found]
+        plain: list[str | None] = []
+        for text in texts:
+            subject = subject_of(text)
+            if subject not in self._sealers:
+                raise key_missing(subject)
+            sealer = self._sealers[subject]
+            plain.append(sealer.unseal(text) if sealer else None)
+        return plain
 
     async def destroy(self, subject: UUID) -> bool:
         """Forget the key and remember that it is gone."""

@@ -64,3 +64,65 @@ begin
     return low;
 end
 $$;
+
+-- What follows is called by the sequencer, one call per round trip. Each statement of a volatile plpgsql function sees
+-- what was committed before it began (READ COMMITTED), so what stands after the lock sees what the lock waited for.
+
+create function microseconds(moment timestamptz) returns bigint language sql immutable as $$
+    select (extract(epoch from moment) * 1000000)::bigint
+$$;
+
+-- One index scan per stream, whatever the planner believes of the arrays.
+create function newer_events(stream_ids uuid[], after integer[]) returns json language plpgsql volatile as $$
+begin
+    return (
+        select coalesce(json_agg(json_build_array(
+                   position, stream_id, version, type, schema_version, project_id, data::text, actor, command_id,
+                   correlation_id, causation_id, trace_id, microseconds(recorded_at)) order by position), '[]')
+        from unnest(stream_ids, after) as wanted (id, seen)
+        cross join lateral (select * from events where stream_id = wanted.id and version > wanted.seen offset 0) as found
+    );
+end
+$$;
+
+create function open_batch(command_ids uuid[], stream_ids uuid[], after integer[])
+    returns json language plpgsql volatile as $$
+declare
+    began timestamptz := clock_timestamp();
+    lock_seconds double precision;
+    moment timestamptz;
+    head bigint;
+    known json;
+begin
+    -- By the schema's name, so that two installations in one database do not wait for each other.
+    perform pg_advisory_xact_lock(hashtextextended('toybox.events.' || current_schema(), 0));
+    lock_seconds := extract(epoch from clock_timestamp() - began);
+    select greatest(clock_timestamp(), last.recorded_at), coalesce(last.position, 0) into moment, head
+        from (select) as one
+        left join lateral (select position, recorded_at from events order by position desc limit 1) as last on true;
+    select coalesce(json_agg(json_build_array(command_id, encode(request_digest, 'hex'), first, last, (
+               select json_agg(json_build_array(stream_id, version) order by began_at) from (
+                   select stream_id, max(version) as version, min(position) as began_at
+                   from events where position between first and last group by stream_id) as changed))), '[]')
+        into known from commands where command_id = any (command_ids);
+    return json_build_object(
+        'now', microseconds(moment), 'head', head, 'lock_seconds', lock_seconds, 'known', known,
+        'events', newer_events(stream_ids, after));
+end
+$$;
+
+create function append_batch(new_events json, new_commands json) returns void language plpgsql volatile as $$
+begin
+    insert into events (position, stream_id, version, type, schema_version, project_id, data, actor, command_id,
+                        correlation_id, causation_id, trace_id, recorded_at)
+        select position, stream_id, version, type, schema_version, project_id, data::json, actor, command_id,
+               correlation_id, causation_id, trace_id, recorded_at
+        from json_to_recordset(new_events) as new (
+            position bigint, stream_id uuid, version integer, type text, schema_version integer, project_id uuid,
+            data text, actor text, command_id uuid, correlation_id uuid, causation_id uuid, trace_id text,
+            recorded_at timestamptz);
+    insert into commands (command_id, request_digest, first, last)
+        select command_id, decode(digest, 'hex'), first, last
+        from json_to_recordset(new_commands) as new (command_id uuid, digest text, first bigint, last bigint);
+end
+$$;

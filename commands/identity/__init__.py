@@ -1,0 +1,1 @@
+"""Commands of identity: who is let in, and with which permissions."""

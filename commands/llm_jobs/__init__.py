@@ -1,0 +1,26 @@
+"""What may be asked of LLM jobs: queue them, admit their attempts, report outcomes, cancel them."""
+
+from commands.llm_jobs.admission import AdmitLlmJob, DenyLlmJob
+from commands.llm_jobs.attempts import CompleteAttempt, FailAttempt, LoseAttempt
+from commands.llm_jobs.queue import (
+    CancelLlmJob,
+    ChatMessage,
+    DeliverLlmResult,
+    QueueLlmJob,
+    RequeueLlmJob,
+    ResumeParkedJobs,
+)
+
+__all__ = [
+    "AdmitLlmJob",
+    "CancelLlmJob",
+    "ChatMessage",
+    "CompleteAttempt",
+    "DeliverLlmResult",
+    "DenyLlmJob",
+    "FailAttempt",
+    "LoseAttempt",
+    "QueueLlmJob",
+    "RequeueLlmJob",
+    "ResumeParkedJobs",
+]

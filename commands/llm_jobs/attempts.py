@@ -1,0 +1,195 @@
+"""Outcomes of attempts: each is recorded once, whoever reports it, and what it cost is counted in the same append."""
+
+import math
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Annotated, Self
+from uuid import UUID
+
+from pydantic import BaseModel, Field, model_validator
+
+from commands.handling import Command, handler
+from commands.llm_jobs.addresses import OfJob, OneLine
+from commands.work import UnitOfWork
+from domain.budgets import Budget
+from domain.costs import Cost, CostLine
+from domain.ids import attempt_id, cost_id
+from domain.kernel import Aggregate
+from domain.llm_jobs import Attempt, LlmJob, Reply, retry_delay
+from domain.values import ZERO, Amount, Code, Text, TokenUsage
+
+Milliseconds = Annotated[int, Field(ge=0)]
+LONGEST_PATIENCE = 86_400.0
+
+
+class OfAttempt(OfJob):
+    """A command about one attempt; its number is the fence."""
+
+    attempt: Annotated[int, Field(ge=1)]
+
+    def streams(self) -> tuple[UUID, ...]:
+        """What the job needs, and what the attempt cost."""
+        return (*super().streams(), cost_id(attempt_id(self.job_id, self.attempt)))
+
+
+class Billed(BaseModel):
+    """What an attempt cost, as its provider counted; without usage nobody knows, and the bound will count."""
+
+    usage: TokenUsage | None = None
+    lines: list[CostLine] = Field(default_factory=list[CostLine])
+    amount: Amount | None = None
+
+    @model_validator(mode="after")
+    def _adds_up(self) -> Self:
+        if (self.usage is None) != (self.amount is None):
+            raise ValueError("usage and amount come together or not at all")
+        if sum((line.amount for line in self.lines), ZERO) != (self.amount or ZERO):
+            raise ValueError("the amount is the sum of its lines")
+        return self
+
+
+class CompleteAttempt(OfAttempt, Billed, Command, permission="llm_jobs.work"):
+    """Report the answer of a model. After a fence only what it cost is taken."""
+
+    output: str | Text
+    model: OneLine
+    response_id: OneLine | None = None
+    finish_reason: Code
+    queue_ms: Milliseconds
+    first_token_ms: Milliseconds | None = None
+    total_ms: Milliseconds
+
+    def sealed_under(self) -> UUID | None:
+        """The project's key, or the job's own."""
+        return self.project_id or self.job_id
+
+
+class FailAttempt(OfAttempt, Billed, Command, permission="llm_jobs.work"):
+    """Report that an attempt brought no answer. `sent` false is proof that it cannot be charged."""
+
+    kind: Code
+    reason: OneLine
+    retryable: bool
+    retry_after_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    sent: bool
+
+    @model_validator(mode="after")
+    def _nothing_for_nothing(self) -> Self:
+        if self.usage and not self.sent:
+            raise ValueError("an attempt that was not sent has used nothing")
+        return self
+
+
+class LoseAttempt(OfAttempt, Command, permission="llm_jobs.work"):
+    """Take a job from a worker whose lease has run out."""
+
+
+@handler
+def complete_attempt(command: CompleteAttempt, work: UnitOfWork) -> None:
+    """The first report of an attempt counts; from a fenced worker it counts as usage only."""
+    job = command.job(work)
+    attempt = job.awaited(command.attempt)
+    if attempt is None:
+        return
+    books = Books.of(job, attempt, work)
+    cost = attempt.bound if command.amount is None else command.amount
+    if job.is_current(attempt):
+        reply = Reply(
+            output=work.text(command.output),
+            usage=command.usage,
+            model=command.model,
+            response_id=command.response_id,
+            finish_reason=command.finish_reason,
+            queue_ms=command.queue_ms,
+            first_token_ms=command.first_token_ms,
+            total_ms=command.total_ms,
+        )
+        job.complete(attempt, reply, cost)
+    else:
+        job.account_late(attempt, usage=command.usage, cost=cost)
+    books.pay(command, cost, command.model)
+
+
+@handler
+def fail_attempt(command: FailAttempt, work: UnitOfWork) -> None:
+    """What was not sent is free; what was sent costs its usage, or, uncounted, all that was held."""
+    job = command.job(work)
+    attempt = job.awaited(command.attempt)
+    if attempt is None:
+        return
+    books = Books.of(job, attempt, work)
+    cost = (attempt.bound if command.amount is None else command.amount) if command.sent else ZERO
+    if job.is_current(attempt):
+        delay = retry_delay(attempt, _milliseconds(command.retry_after_seconds))
+        job.fail(
+            attempt,
+            kind=command.kind,
+            reason=command.reason,
+            retry_at=work.now + delay if command.retryable else None,
+        )
+    else:
+        job.account_late(attempt, usage=command.usage, cost=cost)
+    if command.sent:
+        books.pay(command, cost, attempt.model)
+    else:
+        books.free()
+
+
+def _milliseconds(seconds: float | None) -> int:
+    return math.ceil(min(seconds or 0, LONGEST_PATIENCE) * 1000)
+
+
+@handler
+def lose_attempt(command: LoseAttempt, work: UnitOfWork) -> None:
+    """The job goes on as its next attempt; the lost one's hold stays, because its request may still be answered."""
+    command.job(work).lose(command.attempt)
+
+
+@dataclass(frozen=True, slots=True)
+class Books:
+    """Everything that accounting for one attempt touches, loaded before anything is triggered."""
+
+    job: LlmJob
+    attempt: Attempt
+    budgets: list[Budget]
+    known: Cost | None
+    work: UnitOfWork
+
+    @classmethod
+    def of(cls, job: LlmJob, attempt: Attempt, work: UnitOfWork) -> Self:
+        """The budgets that hold for it, and the estimate that an expired hold may have left."""
+        entry, holders = cost_id(attempt.attempt_id), [hold.budget_id for hold in attempt.holds]
+        work.find_all(Aggregate, [*holders, entry])
+        return cls(job, attempt, work.get_all(Budget, holders), work.find(Cost, entry), work)
+
+    def pay(self, bill: Billed, amount: Decimal, model: str) -> None:
+        """Settle every hold at what the attempt cost, and say line by line why."""
+        for budget in self.budgets:
+            budget.account(self.attempt.attempt_id, amount)
+        estimated = bill.amount is None
+        if self.known is None:
+            self.work.add(
+                Cost(
+                    id=cost_id(self.attempt.attempt_id),
+                    project_id=self.job.project_id,
+                    phase=self.job.phase,
+                    agent_id=self.job.agent_id,
+                    job_id=self.job.id,
+                    attempt_id=self.attempt.attempt_id,
+                    provider=self.attempt.provider,
+                    model=model,
+                    usage=bill.usage,
+                    lines=bill.lines,
+                    amount=amount,
+                    estimated=estimated,
+                )
+            )
+        elif not estimated:
+            self.known.correct(usage=bill.usage, lines=bill.lines, amount=amount)
+
+    def free(self) -> None:
+        """Give every hold back: the attempt cost nothing."""
+        for budget in self.budgets:
+            budget.release(self.attempt.attempt_id)
+        if self.known:
+            self.known.correct(usage=None, lines=[], amount=ZERO)

@@ -1,0 +1,138 @@
+"""The queue: jobs with their own messages come in, retries and parked jobs come back, what nobody wants goes out."""
+
+from typing import Annotated, Literal
+from uuid import UUID
+
+import orjson
+from pydantic import BaseModel, ConfigDict, Field
+
+from commands.handling import Command, handler
+from commands.llm_jobs.addresses import OneLine
+from commands.work import UnitOfWork
+from domain.budgets import Budget
+from domain.errors import Refused
+from domain.llm_jobs import LlmJob
+from domain.projects import Project
+from domain.values import Fraction, Instant, Name, Slug, Text
+
+
+class ChatMessage(BaseModel):
+    """One turn of the conversation that a job continues."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+class QueueLlmJob(Command, permission="llm_jobs.queue"):
+    """Ask a model directly; an agent's jobs are queued when it starts."""
+
+    job_id: UUID
+    project_id: UUID | None = None
+    provider: Slug
+    model: Name
+    messages: Annotated[list[ChatMessage], Field(min_length=1)] | Text
+    max_output_tokens: Annotated[int, Field(ge=1, le=1_000_000)] = 1024
+    temperature: Annotated[Fraction, Field(ge=0, le=2)] | None = None
+    priority: Annotated[int, Field(ge=0, le=9)] = 5
+    timeout_seconds: Annotated[int, Field(ge=1, le=86_400)] = 600
+    max_attempts: Annotated[int, Field(ge=1, le=10)] = 3
+    not_before: Instant | None = None
+
+    def sealed_under(self) -> UUID | None:
+        """The project's key, or the job's own."""
+        return self.project_id or self.job_id
+
+
+class RequeueLlmJob(Command, permission="llm_jobs.schedule"):
+    """Put a job whose retry is due back into the queue."""
+
+    job_id: UUID
+
+
+class CancelLlmJob(Command, permission="llm_jobs.cancel"):
+    """Say that nobody wants the answer any more; a call in flight is aborted, and what it cost still counts."""
+
+    job_id: UUID
+    reason: OneLine
+
+
+class ResumeParkedJobs(Command, permission="llm_jobs.schedule"):
+    """Put jobs that a budget has room for back into the queue."""
+
+    budget_id: UUID
+
+
+class DeliverLlmResult(Command, permission="llm_jobs.deliver"):
+    """Note that whoever asked has the outcome."""
+
+    job_id: UUID
+    to: OneLine
+
+
+@handler
+def queue_llm_job(command: QueueLlmJob, work: UnitOfWork) -> None:
+    """A job with its own messages; one of a project waits until that project runs."""
+    stream = work.check_new(LlmJob, command.job_id)
+    if command.project_id:
+        work.get(Project, command.project_id).check_open("ask a model")
+    work.add(
+        LlmJob(
+            stream,
+            project_id=command.project_id,
+            phase=None,
+            agent_id=None,
+            run=1,
+            attempt=1,
+            provider=command.provider,
+            model=command.model,
+            max_output_tokens=command.max_output_tokens,
+            temperature=command.temperature,
+            priority=command.priority,
+            timeout_seconds=command.timeout_seconds,
+            max_attempts=command.max_attempts,
+            messages=work.text(_messages(command)),
+            not_before=command.not_before,
+        )
+    )
+
+
+def _messages(command: QueueLlmJob) -> str | Text:
+    if isinstance(command.messages, Text):
+        return command.messages
+    return orjson.dumps([message.model_dump() for message in command.messages]).decode()
+
+
+@handler
+def requeue_llm_job(command: RequeueLlmJob, work: UnitOfWork) -> None:
+    """The next attempt may be admitted."""
+    work.get(LlmJob, command.job_id).requeue(work.now)
+
+
+@handler
+def cancel_llm_job(command: CancelLlmJob, work: UnitOfWork) -> None:
+    """The state changes at once; money held for a call in flight waits for that call's usage, or for its expiry."""
+    job = work.get(LlmJob, command.job_id)
+    budget = work.get(Budget, job.parked_on) if job.parked_on else None
+    job.cancel(command.reason)
+    if budget:
+        budget.unpark(job.id)
+
+
+@handler
+def resume_parked_jobs(command: ResumeParkedJobs, work: UnitOfWork) -> None:
+    """The longest waiting first, as many as fit together; admission then decides for each anew."""
+    budget = work.get(Budget, command.budget_id)
+    chosen = budget.resumable()
+    if not chosen:
+        raise Refused("no job that waits for this budget fits yet", code="not_due")
+    for job in work.get_all(LlmJob, chosen):
+        if job.parked_on == budget.id:
+            job.resume(budget.id)
+        budget.unpark(job.id)
+
+
+@handler
+def deliver_llm_result(command: DeliverLlmResult, work: UnitOfWork) -> None:
+    """Delivered once; saying so again changes nothing."""
+    work.get(LlmJob, command.job_id).deliver(command.to)

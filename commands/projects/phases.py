@@ -1,0 +1,105 @@
+"""What moves a project on: agents whose dependencies are there become ready, phases that are through make way."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+from uuid import UUID
+
+from commands.handling import Command, handler
+from commands.work import UnitOfWork
+from domain.agents import Agent
+from domain.errors import Refused
+from domain.projects import Project
+
+
+class MarkReadyAgents(Command, permission="projects.advance"):
+    """Make every agent of the present phase ready whose dependencies are completed."""
+
+    project_id: UUID
+
+
+class CheckPhase(Command, permission="projects.advance"):
+    """Go on to the next phase, or end the project, when nothing of the present phase is left to run."""
+
+    project_id: UUID
+
+
+@handler
+def mark_ready_agents(command: MarkReadyAgents, work: UnitOfWork) -> None:
+    """Those that wait for an agent that was passed over, or failed without blocking, are passed over too."""
+    project, outlooks = _present_phase(command.project_id, work)
+    due = [each for each in outlooks if each.fate in ("can run", "will be skipped")]
+    if not due:
+        raise Refused(f"no agent of project {project.name} has become ready", code="not_due")
+    for each in due:
+        if each.fate == "can run":
+            each.agent.make_ready()
+        else:
+            each.agent.skip(each.because)
+
+
+@handler
+def check_phase(command: CheckPhase, work: UnitOfWork) -> None:
+    """A failure that blocks ends the project only once nothing else can run: independent branches go to their end."""
+    project, outlooks = _present_phase(command.project_id, work)
+    left = [each for each in outlooks if each.fate not in THROUGH]
+    if not left:
+        project.finish_phase()
+        return
+    if any(each.fate not in STUCK for each in left):
+        raise Refused(f"phase {project.current_phase} of project {project.name} is not through", code="not_due")
+    culprit = next(each.agent for each in left if each.fate == "blocks")
+    project.fail(f"agent_{culprit.status}", culprit.name)
+
+
+Fate = Literal["completed", "passed over", "blocks", "at work", "will be skipped", "is stuck", "can run", "waits"]
+THROUGH: frozenset[Fate] = frozenset({"completed", "passed over"})
+STUCK: frozenset[Fate] = frozenset({"blocks", "is stuck"})
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What has become of an agent, or will as things stand; `because` names the agent whose failure decided it."""
+
+    agent: Agent
+    fate: Fate
+    because: str = ""
+
+    @classmethod
+    def of(cls, agent: Agent, needed: Iterable["Outlook"]) -> "Outlook":
+        """An agent's outlook, from those of the agents that it depends on."""
+        match agent.status:
+            case "completed":
+                return cls(agent, "completed")
+            case "skipped":
+                return cls(agent, "passed over", agent.skipped_because or agent.name)
+            case "failed" | "cancelled":
+                return cls(agent, "blocks" if agent.blocks else "passed over", agent.name)
+            case "defined":
+                return cls._waiting(agent, list(needed))
+            case _:
+                return cls(agent, "at work")
+
+    @classmethod
+    def _waiting(cls, agent: Agent, needed: list["Outlook"]) -> "Outlook":
+        for each in needed:
+            if each.fate in ("passed over", "will be skipped"):
+                return cls(agent, "will be skipped", each.because)
+        if any(each.fate in STUCK for each in needed):
+            return cls(agent, "is stuck")
+        return cls(agent, "can run" if all(each.fate == "completed" for each in needed) else "waits")
+
+
+def _present_phase(project_id: UUID, work: UnitOfWork) -> tuple[Project, list[Outlook]]:
+    """The project and the outlook of each agent of its present phase; refused unless the project runs."""
+    project = work.get(Project, project_id)
+    project.check_runs()
+    nodes = project.agents_of(project.current_phase)
+    wanted = {name for node in nodes for name in (node.name, *node.depends_on)}
+    known: dict[str, Outlook] = {}
+    agents = work.get_all(Agent, [node.agent_id for node in project.agents.values() if node.name in wanted])
+    for agent in agents:
+        # Dependencies come first; those of an earlier phase have ended, whatever they depend on themselves.
+        needed = [known[name] for name in project.node(agent.name).depends_on if name in known]
+        known[agent.name] = Outlook.of(agent, needed)
+    return project, [known[node.name] for node in nodes]

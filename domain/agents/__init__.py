@@ -1,0 +1,31 @@
+"""Agents: what each is told, the runs and attempts it makes, how it ends; in a project or in the library."""
+
+from domain.agents.agent import Agent, AgentStatus
+from domain.agents.definition import (
+    AssetName,
+    AssetRef,
+    Awaited,
+    Definition,
+    MediaType,
+    OnFailure,
+    Retries,
+    Review,
+    Timeout,
+)
+from domain.agents.retries import PERMANENT, backoff
+
+__all__ = [
+    "PERMANENT",
+    "Agent",
+    "AgentStatus",
+    "AssetName",
+    "AssetRef",
+    "Awaited",
+    "Definition",
+    "MediaType",
+    "OnFailure",
+    "Retries",
+    "Review",
+    "Timeout",
+    "backoff",
+]

@@ -1,0 +1,90 @@
+"""Costs: what each attempt cost, line by line. No commands: a cost is recorded where its attempt is settled."""
+
+from decimal import Decimal
+from typing import Annotated
+from uuid import UUID
+
+from pydantic import Field
+
+from domain.kernel import Aggregate, Created, event
+from domain.values import Amount, Code, Name, Slug, TokenUsage, Value
+
+
+class CostLine(Value):
+    """One line of a bill: so many tokens of one kind at one rate."""
+
+    bucket: Code
+    tokens: Annotated[int, Field(ge=0)]
+    per_million: Amount
+    rate_id: Name
+    amount: Amount
+
+
+class Cost(Aggregate):
+    """What one attempt cost; an estimate is what was held for it, until its real usage is known."""
+
+    TOPIC = "cost"
+    FOLD = 1
+    project_id: UUID | None
+    phase: str | None
+    agent_id: UUID | None
+    job_id: UUID
+    attempt_id: UUID
+    provider: str
+    model: str
+    usage: TokenUsage | None
+    lines: list[CostLine]
+    amount: Amount
+    estimated: bool
+
+    class Recorded(Created, type="cost.recorded"):
+        """What an attempt cost was recorded: the sum of its lines, or, estimated, all that was held for it."""
+
+        project_id: UUID | None
+        phase: Name | None
+        agent_id: UUID | None
+        job_id: UUID
+        attempt_id: UUID
+        provider: Slug
+        model: Name
+        usage: TokenUsage | None
+        lines: list[CostLine]
+        amount: Amount
+        estimated: bool
+
+    class Corrected(Aggregate.Event, type="cost.corrected"):
+        """The real usage of an attempt arrived late and replaced the estimate."""
+
+        usage: TokenUsage | None
+        lines: list[CostLine]
+        amount: Amount
+        previous: Amount
+
+    @event(Recorded)
+    def __init__(  # noqa: PLR0913 -- as many facts as the event has
+        self,
+        id: UUID,  # noqa: ARG002 -- the library's name for it
+        *,
+        project_id: UUID | None,
+        phase: str | None,
+        agent_id: UUID | None,
+        job_id: UUID,
+        attempt_id: UUID,
+        provider: str,
+        model: str,
+        usage: TokenUsage | None,
+        lines: list[CostLine],
+        amount: Decimal,
+        estimated: bool,
+    ) -> None:
+        self.project_id, self.phase, self.agent_id = project_id, phase, agent_id
+        self.job_id, self.attempt_id, self.provider, self.model = job_id, attempt_id, provider, model
+        self.usage, self.lines, self.amount, self.estimated = usage, lines, amount, estimated
+
+    def correct(self, *, usage: TokenUsage | None, lines: list[CostLine], amount: Decimal) -> None:
+        """Replace an estimate by what the provider counted, or by nothing, when nothing was sent."""
+        self.trigger_event(Cost.Corrected, usage=usage, lines=lines, amount=amount, previous=self.amount)
+
+    @event(Corrected)
+    def _corrected(self, usage: TokenUsage | None, lines: list[CostLine], amount: Decimal) -> None:
+        self.usage, self.lines, self.amount, self.estimated = usage, lines, amount, False

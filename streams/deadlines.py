@@ -1,0 +1,108 @@
+"""Issues the command of every deadline that has passed; its decide judges by the log's clock whether it is due."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import structlog
+
+from commands.agents import StartAgentAttempt
+from commands.budgets import ExpireHold
+from commands.checkpoints import ExpireCheckpoint
+from commands.handling import Caller, Command, Commands, Principal
+from commands.llm_jobs import RequeueLlmJob
+from domain.agents import Agent
+from domain.budgets import Budget
+from domain.checkpoints import Checkpoint
+from domain.errors import ToyboxError, Unavailable
+from domain.following import Due, DueTable, Leadership
+from domain.kernel import load_event
+from domain.llm_jobs import LlmJob
+from domain.log import LogReader, StoredEvent
+
+BATCH = 200
+LONGEST_SLEEP = 1.0
+"""Seconds after which the table is looked at again: a new, nearer deadline may have come."""
+AGAIN_SECONDS = 5.0
+"""When a deadline that was refused as not yet due, or whose row is not gone yet, is tried again."""
+PRINCIPAL = Principal("deadline", frozenset({"*"}))
+log = structlog.get_logger("toybox.deadlines")
+
+
+def _start_again(event: Agent.RetryScheduled) -> Command:
+    return StartAgentAttempt(agent_id=event.originator_id, run=event.run, attempt=event.attempt)
+
+
+def _requeue(event: LlmJob.RetryScheduled) -> Command:
+    return RequeueLlmJob(job_id=event.originator_id)
+
+
+def _expire_checkpoint(event: Checkpoint.Requested) -> Command:
+    return ExpireCheckpoint(checkpoint_id=event.originator_id)
+
+
+def _expire_hold(event: Budget.Reserved) -> Command:
+    return ExpireHold(budget_id=event.originator_id, attempt_id=event.attempt_id)
+
+
+ANSWERS: Mapping[str, Callable[[Any], Command]] = {
+    Agent.RetryScheduled.TYPE: _start_again,
+    LlmJob.RetryScheduled.TYPE: _requeue,
+    Checkpoint.Requested.TYPE: _expire_checkpoint,
+    Budget.Reserved.TYPE: _expire_hold,
+}
+"""The command that each kind of deadline asks for, from the event that set it."""
+
+
+class Deadlines:
+    """One runner for all deadlines; whoever leads does the work."""
+
+    def __init__(self, table: DueTable, *, reader: LogReader, commands: Commands, leadership: Leadership) -> None:
+        self._table = table
+        self._reader = reader
+        self._commands = commands
+        self._leadership = leadership
+        self._tried: dict[int, float] = {}
+
+    async def run(self) -> None:
+        """Lead whenever possible, until cancelled."""
+        while True:
+            try:
+                async with self._leadership.leading("deadlines"):
+                    while True:
+                        await self._once()
+                        left = await self._table.seconds_to_next()
+                        await asyncio.sleep(min(max(left or LONGEST_SLEEP, 0.05), LONGEST_SLEEP))
+                        await self._leadership.check("deadlines")
+            except Unavailable as away:
+                log.warning("deadlines wait", reason=str(away))
+                await asyncio.sleep(away.retry_after)
+
+    async def _once(self) -> None:
+        now = asyncio.get_running_loop().time()
+        self._tried = {position: at for position, at in self._tried.items() if now - at < AGAIN_SECONDS}
+        due = [each for each in await self._table.due(BATCH) if each.position not in self._tried]
+        for each in due:
+            self._tried[each.position] = now
+        await asyncio.gather(*(self._issue(each) for each in due))
+
+    async def _issue(self, due: Due) -> None:
+        stored = (await self._reader.read(due.position - 1, 1, up_to=due.position))[0]
+        command = ANSWERS[stored.type](load_event(stored))
+        try:
+            await self._commands.send(command, self._caller(stored))
+        except Unavailable:
+            self._tried.pop(due.position, None)
+        except ToyboxError as refusal:
+            log.debug("not due", kind=due.kind, position=due.position, because=refusal.code)
+
+    @staticmethod
+    def _caller(stored: StoredEvent) -> Caller:
+        return Caller(
+            PRINCIPAL,
+            "deadline",
+            f"{stored.type}|{stored.stream_id}|{stored.version}",
+            correlation_id=stored.correlation_id,
+            causation_id=stored.command_id,
+            trace_id=stored.trace_id,
+        )

@@ -1,0 +1,1 @@
+"""Answers to events: one reaction a file, named as a sentence."""

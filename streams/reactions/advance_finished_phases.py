@@ -1,0 +1,26 @@
+"""When an agent has ended, its project goes on to the next phase, or to its end, if nothing else is left."""
+
+from collections.abc import Iterable
+
+from commands.handling import Command
+from commands.projects import CheckPhase
+from domain.agents import Agent
+from domain.kernel import Event
+from domain.log import StoredEvent
+from domain.projects import Project
+from streams.reacting import reaction
+
+
+@reaction(
+    Project.Started,
+    Project.Resumed,
+    Project.PhaseAdvanced,
+    Agent.Completed,
+    Agent.Skipped,
+    Agent.Failed,
+    Agent.Cancelled,
+)
+def advance_finished_phases(_happened: Event, stored: StoredEvent) -> Iterable[Command]:
+    """A phase may also be through when it begins: its agents were passed over, or kept their results in a reset."""
+    if stored.project_id:
+        yield CheckPhase(project_id=stored.project_id)

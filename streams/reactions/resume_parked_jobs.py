@@ -1,0 +1,26 @@
+"""When a budget gets room while jobs wait for it, they are resumed."""
+
+from collections.abc import Iterable
+
+from commands.handling import Command
+from commands.llm_jobs import ResumeParkedJobs
+from domain.budgets import Budget
+from domain.kernel import Event
+from domain.log import StoredEvent
+from streams.reacting import reaction
+
+GIVES_ROOM = (
+    Budget.LimitChanged,
+    Budget.Settled,
+    Budget.Released,
+    Budget.HoldExpired,
+    Budget.Adjusted,
+    Budget.Closed,
+)
+
+
+@reaction(*GIVES_ROOM)
+def resume_parked_jobs(happened: Event, stored: StoredEvent) -> Iterable[Command]:
+    """Nothing to do where nobody waits: most settlements end here."""
+    if isinstance(happened, GIVES_ROOM) and happened.waiting:
+        yield ResumeParkedJobs(budget_id=stored.stream_id)

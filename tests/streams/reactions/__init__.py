@@ -1,0 +1,1 @@
+"""Tests of reactions: as plain functions, and driven together over whole stories."""

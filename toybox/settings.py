@@ -1,0 +1,77 @@
+"""Every setting in one place: environment variables with the prefix TOYBOX_, read once at the start and passed down."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import AliasChoices, Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from adapters.postgres.embedded import default_data_dir
+
+Role = Literal["api", "projector", "worker"]
+ALL_ROLES: tuple[Role, ...] = ("api", "projector", "worker")
+PROVIDER_KEYS = {"openai": "OPENAI_API_KEY", "anthropic": "ANTHROPIC_API_KEY", "openrouter": "OPENROUTER_API_KEY"}
+"""Where the keys of the vendors' own services are looked for, as their SDKs do."""
+
+
+class Settings(BaseSettings):
+    """How this process runs. `toybox doctor` shows them, without secrets."""
+
+    model_config = SettingsConfigDict(env_prefix="TOYBOX_", extra="ignore", frozen=True)
+
+    data_dir: Path = Field(default_factory=lambda: default_data_dir(os.environ))
+    """Where the embedded database, objects, the master key and the owner's key lie."""
+    database_url: SecretStr | None = None
+    """A PostgreSQL to use instead of the embedded one: postgresql://user@host/name."""
+    allow_data_loss: bool = False
+    """Start although the database may lose what it confirmed (fsync or synchronous_commit off)."""
+    host: str = "127.0.0.1"
+    """Address to listen on; other machines see toybox only when this says so."""
+    port: Annotated[int, Field(ge=0, le=65535)] = 8420
+    """0 takes any free port."""
+    cors_origins: list[str] = []
+    """Origins of dashboards that may call the API from a browser."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["auto", "json", "text"] = "auto"
+    """auto: text on a terminal, JSON elsewhere."""
+    worker_slots: Annotated[int, Field(ge=1, le=1000)] = 16
+    """Model calls at once in one worker."""
+    worker_name: str | None = None
+    """Name of this worker in leases and events; by default host and process id."""
+    pool_size: Annotated[int, Field(ge=2, le=200)] = 10
+    """Database connections for reads and read models."""
+    queue_limit: Annotated[int, Field(ge=1)] = 10_000
+    """Commands that may wait before new ones are answered 503."""
+    url: str | None = None
+    """A running server for the command line to talk to, instead of the one of the data directory."""
+    key: SecretStr | None = None
+    """The access key for it; by default the owner's, from the data directory."""
+    editor: str = Field(default="vi", validation_alias=AliasChoices("TOYBOX_EDITOR", "VISUAL", "EDITOR"))
+    """What opens a text that somebody wants to change at a checkpoint."""
+
+    @field_validator("data_dir")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        return value.expanduser().absolute()
+
+    @classmethod
+    def with_options(cls, **given: object) -> Self:
+        """Settings from the environment, overruled by whatever was given on the command line."""
+        return cls(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
+
+
+def environment() -> Mapping[str, str]:
+    """The variables of this process, for those who must find secrets in them and may not read them elsewhere."""
+    return os.environ
+
+
+def environment() -> Mapping[str, str]:
+    """The process's environment: where providers' keys are looked up by the names that their registration gives."""
+    return os.environ
+
+
+def secrets_in(environ: Mapping[str, str]) -> list[str]:
+    """Secrets that this process knows, so that logs can be kept clean of them."""
+    return [environ[name] for name in PROVIDER_KEYS.values() if environ.get(name)]

@@ -1,0 +1,194 @@
+"""Plugs everything together for the roles of one process: database, sequencer, followers, dispatcher."""
+
+import asyncio
+import contextlib
+import os
+import socket
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import structlog
+from psycopg_pool import AsyncConnectionPool
+
+from adapters.blueprints import render
+from adapters.llm.rates import RateCard
+from adapters.llm.registry import ModelRegistry
+from adapters.objects.local import LocalObjects
+from adapters.postgres.connections import pool
+from adapters.postgres.embedded import EmbeddedPostgres, make_data_dir
+from adapters.postgres.event_store import PostgresStore
+from adapters.postgres.following import (
+    PostgresCursors,
+    PostgresDueTable,
+    PostgresJobQueue,
+    PostgresLeadership,
+    PostgresLeases,
+)
+from adapters.postgres.guards import check_durability
+from adapters.postgres.keyring import PostgresKeyring
+from adapters.postgres.migrate import migrate
+from adapters.security.master_key import master_key
+from commands.handling import Commands
+from commands.sequencer import BatchReport, Sequencer
+from domain.errors import Unavailable
+from streams.deadlines import Deadlines
+from streams.dispatcher import Dispatcher, Spending
+from streams.follower import Follower
+from streams.prompts import Prompts
+from streams.reacting import REACTIONS
+from streams.reactor import Reactor
+from toybox import inventory
+from toybox.settings import ALL_ROLES, Role, Settings, environment
+from toybox.supervising import keep_running
+
+DRAIN_SECONDS = 20.0
+"""How long model calls in flight may go on after a request to stop."""
+log = structlog.get_logger("toybox")
+
+
+@dataclass(frozen=True, slots=True)
+class System:
+    """One running process of toybox."""
+
+    settings: Settings
+    conninfo: str
+    pool: AsyncConnectionPool[Any]
+    store: PostgresStore
+    keyring: PostgresKeyring
+    sequencer: Sequencer
+    commands: Commands
+    objects: LocalObjects
+    rates: RateCard
+    cursors: PostgresCursors
+    follower: Follower
+    reactor: Reactor
+    dispatcher: Dispatcher
+    roles: frozenset[Role]
+
+
+@asynccontextmanager
+async def running(
+    settings: Settings,
+    *,
+    roles: Collection[Role] = ALL_ROLES,
+    environ: Mapping[str, str] | None = None,
+    observe: Callable[[BatchReport], None] = lambda _: None,
+) -> AsyncGenerator[System]:
+    """Everything that the roles need, started in order and stopped in the opposite order."""
+    inventory.load()
+    data_dir = make_data_dir(settings.data_dir)
+    async with AsyncExitStack() as stack:
+        conninfo = await _database(settings, data_dir, stack)
+        await _prepare(settings, conninfo)
+        opened = await stack.enter_async_context(pool(conninfo, size=settings.pool_size))
+        keyring = PostgresKeyring(opened, master_key(data_dir))
+        await keyring.check_master_key()
+        store = PostgresStore(conninfo, opened)
+        store.listen()
+        stack.push_async_callback(store.close)
+        sequencer = Sequencer(store, queue_limit=settings.queue_limit, observe=observe)
+        sequencer.start()
+        models = ModelRegistry(store, environment() if environ is None else environ)
+        stack.push_async_callback(models.aclose)
+        stack.push_async_callback(sequencer.stop)
+        system = _assemble(settings, conninfo, opened, store, keyring, sequencer, frozenset(roles), models)
+        await _follow(system, stack)
+        yield system
+
+
+async def _database(settings: Settings, data_dir: Path, stack: AsyncExitStack) -> str:
+    if settings.database_url is not None:
+        return settings.database_url.get_secret_value()
+    embedded = EmbeddedPostgres(data_dir, on_restart=lambda: log.warning("the embedded database was restarted"))
+    await stack.enter_async_context(embedded)
+    return embedded.conninfo
+
+
+async def _prepare(settings: Settings, conninfo: str) -> None:
+    try:
+        async with await psycopg.AsyncConnection.connect(conninfo, autocommit=True) as connection:
+            await check_durability(connection, allow_data_loss=settings.allow_data_loss)
+    except psycopg.OperationalError as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise Unavailable(
+            f"the database does not answer ({reason}): start it, or correct TOYBOX_DATABASE_URL", code="database_away"
+        ) from error
+    for name in await migrate(conninfo):
+        log.info("migrated", migration=name)
+
+
+def _assemble(
+    settings: Settings,
+    conninfo: str,
+    opened: AsyncConnectionPool[Any],
+    store: PostgresStore,
+    keyring: PostgresKeyring,
+    sequencer: Sequencer,
+    roles: frozenset[Role],
+    models: ModelRegistry,
+) -> System:
+    commands = Commands(sequencer, keyring)
+    objects = LocalObjects(settings.data_dir / "objects", keyring)
+    rates = RateCard.load(settings.data_dir / "rates")
+    cursors = PostgresCursors(opened)
+    leadership = PostgresLeadership(conninfo)
+    return System(
+        settings=settings,
+        conninfo=conninfo,
+        pool=opened,
+        store=store,
+        keyring=keyring,
+        sequencer=sequencer,
+        commands=commands,
+        objects=objects,
+        rates=rates,
+        cursors=cursors,
+        follower=Follower(store, opened),
+        reactor=Reactor(REACTIONS, reader=store, commands=commands, cursors=cursors, leadership=leadership),
+        dispatcher=Dispatcher(
+            worker=settings.worker_name or f"{socket.gethostname()}-{os.getpid()}",
+            spending=Spending(
+                commands=commands,
+                reader=store,
+                prompts=Prompts(store, keyring, objects, render),
+                models=models,
+                rates=rates,
+                objects=objects,
+            ),
+            queue=PostgresJobQueue(opened),
+            leases=PostgresLeases(opened),
+            slots=settings.worker_slots,
+        ),
+        roles=roles,
+    )
+
+
+async def _follow(system: System, stack: AsyncExitStack) -> None:
+    if "projector" in system.roles:
+        system.follower.start()
+    stack.push_async_callback(system.follower.stop)
+    if "worker" in system.roles:
+        deadlines = Deadlines(
+            PostgresDueTable(system.pool),
+            reader=system.store,
+            commands=system.commands,
+            leadership=PostgresLeadership(system.conninfo),
+        )
+        for name, run in (
+            ("reactions", system.reactor.run),
+            ("deadlines", deadlines.run),
+            ("dispatcher", system.dispatcher.run),
+        ):
+            task = asyncio.create_task(keep_running(name, run), name=name)
+            stack.push_async_callback(_end, task)
+        stack.push_async_callback(system.dispatcher.drain, DRAIN_SECONDS)
+
+
+async def _end(task: "asyncio.Task[None]") -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
