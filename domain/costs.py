@@ -55,6 +55,9 @@ class Cost(Aggregate):
     class Corrected(Aggregate.Event, type="cost.corrected"):
         """The real usage of an attempt arrived late and replaced the estimate."""
 
+        agent_id: UUID | None
+        job_id: UUID
+        attempt_id: UUID
         usage: TokenUsage | None
         lines: list[CostLine]
         amount: Amount
@@ -83,7 +86,16 @@ class Cost(Aggregate):
 
     def correct(self, *, usage: TokenUsage | None, lines: list[CostLine], amount: Decimal) -> None:
         """Replace an estimate by what the provider counted, or by nothing, when nothing was sent."""
-        self.trigger_event(Cost.Corrected, usage=usage, lines=lines, amount=amount, previous=self.amount)
+        self.trigger_event(
+            Cost.Corrected,
+            agent_id=self.agent_id,
+            job_id=self.job_id,
+            attempt_id=self.attempt_id,
+            usage=usage,
+            lines=lines,
+            amount=amount,
+            previous=self.amount,
+        )
 
     @event(Corrected)
     def _corrected(self, usage: TokenUsage | None, lines: list[CostLine], amount: Decimal) -> None:

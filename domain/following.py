@@ -62,8 +62,8 @@ class Leases(Protocol):
         """Those of the resources that the holder now has: free before, or not renewed for `stale_after` seconds."""
         ...
 
-    async def renew(self, holder: str) -> None:
-        """The holder lives."""
+    async def renew(self, resources: Sequence[UUID], holder: str) -> set[UUID]:
+        """The holder lives and works on these; answers those that are still its own."""
         ...
 
     async def release(self, resource: UUID, holder: str) -> None:
@@ -105,10 +105,10 @@ class Due:
 class DueTable(Protocol):
     """Deadlines as the read model tells them."""
 
-    async def due(self, limit: int) -> Sequence[Due]:
-        """What is due by the database's clock, the longest overdue first."""
+    async def due(self, limit: int, *, skipping: Collection[int] = ()) -> Sequence[Due]:
+        """What is due by the database's clock, the longest overdue first, but for what was set at these positions."""
         ...
 
     async def seconds_to_next(self) -> float | None:
-        """How long until the next one; None when there is none."""
+        """How long until the next one that is still to come; None when there is none."""
         ...

@@ -15,7 +15,7 @@ import orjson
 SAFE_INTEGER = 2**53 - 1
 """The largest integer that every JSON reader holds exactly (RFC 8785, section 3.2.2.3)."""
 _KEY = re.compile(r"^[a-z][a-z0-9_]*$")
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 
@@ -44,7 +44,7 @@ class StoredEvent:
 
 @lru_cache(maxsize=4096)
 def _is_key(key: str) -> bool:
-    return _KEY.match(key) is not None
+    return _KEY.fullmatch(key) is not None
 
 
 def _check(value: object, path: str) -> None:
@@ -103,7 +103,7 @@ def _text(value: str | None) -> bytes | None:
 
 def microseconds(moment: datetime) -> int:
     """Microseconds since 1970-01-01 UTC, exact."""
-    return (moment - _EPOCH) // _MICROSECOND
+    return (moment - EPOCH) // _MICROSECOND
 
 
 def leaf(row: StoredEvent) -> bytes:

@@ -63,6 +63,20 @@ def digest_of(prompt: str, seed: int) -> str:
     return "\n".join(lines) + "\n"
 
 
+def shortened(digest: str, most_bytes: int) -> str | None:
+    """The digest with as many of its first lines as fit, signature included; None where not even a point does."""
+    *lines, signature = digest.splitlines(keepends=True)
+    left = most_bytes - len(signature.encode())
+    kept = list[str]()
+    for line in lines:
+        left -= len(line.encode())
+        if left < 0:
+            break
+        kept.append(line)
+    told = any(line.startswith("- ") for line in kept)
+    return "".join([*kept, signature]) if told else None
+
+
 def _read(prompt: str) -> tuple[str, list[_Section]]:
     """The order (the first paragraph) and the sections that follow it."""
     rows = [row for row in prompt.strip().splitlines() if not row.startswith(_SIGNATURE)]

@@ -8,9 +8,9 @@ from hashlib import sha256
 from itertools import pairwise
 from types import MappingProxyType
 
-from adapters.llm.digest import digest_of
+from adapters.llm.digest import digest_of, shortened
 from adapters.llm.directives import BadDirective, Directives, directives_in, without_directives
-from adapters.llm.tokens import clipped, estimated_prompt_tokens, estimated_tokens
+from adapters.llm.tokens import BYTES_PER_TOKEN, clipped, estimated_prompt_tokens, estimated_tokens
 from commands.models import FailureKind, ModelError, ModelReply, ModelRequest, TextDelta
 from domain.values import TokenUsage
 
@@ -109,6 +109,8 @@ class _Call:
             spoken = [message for message in self._request.messages if message.role == "user"]
             prompt = "\n\n".join(without_directives(message.content) for message in spoken)
             text = digest_of(prompt, int.from_bytes(self.digest[:8]))
+            # A model that is told how much it may say comes to an end by itself; a given text is simply cut off.
+            text = shortened(text, self._request.max_output_tokens * BYTES_PER_TOKEN) or text
         short = clipped(text, self._request.max_output_tokens)
         return short, "stop" if short == text else "length"
 

@@ -33,12 +33,16 @@ _SAVE: Final = (
 )
 
 
+# A holder of the lock that stalled: over TCP the server's last words arrive, and psycopg files them elsewhere.
+_CUT_OFF: Final = (psycopg.errors.IdleInTransactionSessionTimeout, psycopg.errors.TransactionTimeout)
+
+
 @contextmanager
 def _lost_when_away() -> Iterator[None]:
     """Whatever says that the server or the connection is gone becomes one error: ask again."""
     try:
         yield
-    except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout, OSError) as error:
+    except (psycopg.OperationalError, *_CUT_OFF, psycopg.InterfaceError, PoolTimeout, OSError) as error:
         raise ConnectionLost(str(error).strip().partition("\n")[0]) from error
 
 
@@ -112,7 +116,9 @@ class PostgresStore(PostgresLog):
             with _lost_when_away():
                 if self._announcer is None or self._announcer.closed:
                     self._announcer = await connect(self._conninfo, application="toybox announcer")
-                await self._announcer.execute("select pg_notify(%s, %s)", [CHANNEL, str(head)])
+                await self._announcer.execute(
+                    "select pg_notify(%s, current_schema() || ':' || %s)", [CHANNEL, str(head)]
+                )
             self._announced = head
 
     async def close(self) -> None:

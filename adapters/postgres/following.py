@@ -12,6 +12,8 @@ from adapters.postgres.connections import connect, unavailable_when_away
 from domain.errors import Unavailable
 from domain.following import Due, LostJob, ParkedReaction
 
+LEASE_SECONDS: Final = 10.0
+"""How long a lease lasts that is not renewed, unless the installation keeps another pace."""
 _LOAD: Final = "select reaction, position from reaction_positions where reaction = any(%s)"
 _ADVANCE: Final = (
     "insert into reaction_positions (reaction, position) select * from unnest(%s::text[], %s::bigint[])"
@@ -29,13 +31,16 @@ _CLAIM: Final = (
     " on conflict (resource) do update set holder = excluded.holder, heartbeat_at = clock_timestamp()"
     " where leases.heartbeat_at < clock_timestamp() - make_interval(secs => %s) returning resource"
 )
-_RENEW: Final = "update leases set heartbeat_at = clock_timestamp() where holder = %s"
+_RENEW: Final = (
+    "update leases set heartbeat_at = clock_timestamp() where resource = any(%s::uuid[]) and holder = %s"
+    " returning resource"
+)
 _RELEASE: Final = "delete from leases where resource = %s and holder = %s"
 _READY: Final = (
     "select job_id from llm_jobs where status = 'queued' and (not_before is null or not_before <= clock_timestamp())"
     " and not exists (select from leases where resource = job_id"
-    " and heartbeat_at > clock_timestamp() - interval '10 seconds')"
-    " and job_id <> all(%s)"
+    " and heartbeat_at > clock_timestamp() - make_interval(secs => %s))"
+    " and job_id <> all(%s::uuid[])"
     " order by priority desc, queued_position limit %s"
 )
 _LOST: Final = (
@@ -45,9 +50,11 @@ _LOST: Final = (
 )
 _DUE: Final = (
     "select kind, stream_id, key, position, due_at from deadlines where due_at <= clock_timestamp()"
-    " order by due_at limit %s"
+    " and position <> all(%s::bigint[]) order by due_at limit %s"
 )
-_NEXT: Final = "select extract(epoch from min(due_at) - clock_timestamp())::float8 from deadlines"
+_NEXT: Final = (
+    "select extract(epoch from min(due_at) - clock_timestamp())::float8 from deadlines where due_at > clock_timestamp()"
+)
 
 
 class _OverPool:
@@ -98,9 +105,9 @@ class PostgresLeases(_OverPool):
         """What is free or stale becomes the holder's."""
         return {row[0] for row in await self._rows(_CLAIM, [list(resources), holder, stale_after])}
 
-    async def renew(self, holder: str) -> None:
-        """The holder lives."""
-        await self._run(_RENEW, [holder])
+    async def renew(self, resources: Sequence[UUID], holder: str) -> set[UUID]:
+        """The holder lives, and these are still its own."""
+        return {row[0] for row in await self._rows(_RENEW, [list(resources), holder])}
 
     async def release(self, resource: UUID, holder: str) -> None:
         """The holder is done with it."""
@@ -110,9 +117,13 @@ class PostgresLeases(_OverPool):
 class PostgresJobQueue(_OverPool):
     """The queue as the read model `llm_jobs` tells it."""
 
+    def __init__(self, pool: AsyncConnectionPool[Any], *, lease_seconds: float = LEASE_SECONDS) -> None:
+        super().__init__(pool)
+        self._lease_seconds = lease_seconds
+
     async def ready(self, limit: int, *, skipping: Collection[UUID] = ()) -> Sequence[UUID]:
         """Jobs that may start now."""
-        return [row[0] for row in await self._rows(_READY, [list(skipping), limit])]
+        return [row[0] for row in await self._rows(_READY, [self._lease_seconds, list(skipping), limit])]
 
     async def lost(self, stale_after: float) -> Sequence[LostJob]:
         """Running jobs whose worker is silent."""
@@ -122,12 +133,12 @@ class PostgresJobQueue(_OverPool):
 class PostgresDueTable(_OverPool):
     """Deadlines as the read model tells them."""
 
-    async def due(self, limit: int) -> Sequence[Due]:
+    async def due(self, limit: int, *, skipping: Collection[int] = ()) -> Sequence[Due]:
         """What is due now."""
-        return [Due(*row) for row in await self._rows(_DUE, [limit])]
+        return [Due(*row) for row in await self._rows(_DUE, [list(skipping), limit])]
 
     async def seconds_to_next(self) -> float | None:
-        """How long until the next one."""
+        """How long until the next one that is still to come."""
         return (await self._rows(_NEXT))[0][0]
 
 

@@ -96,9 +96,13 @@ class PostgresLog:
         while True:
             try:
                 async with await connect(self._conninfo, application="toybox listener") as connection:
+                    row = await (await connection.execute("select current_schema()")).fetchone()
                     await connection.execute("listen " + CHANNEL)
                     async for note in connection.notifies():
-                        self._head.advance(int(note.payload))
+                        schema, _, position = note.payload.rpartition(":")
+                        # Channels are shared by all schemas of a database, and anybody may write to them.
+                        if row and schema == row[0] and position.isdecimal():
+                            self._head.advance(int(position))
             except psycopg.OperationalError:
                 await asyncio.sleep(POLL_SECONDS)  # readers poll meanwhile
 

@@ -121,7 +121,8 @@ class Sequencer:
                     _fail(batch[0], error)
                     return
                 for request in batch:
-                    await self._carry_out([request])
+                    if not request.future.done():  # whoever has an answer must not be decided again
+                        await self._carry_out([request])
                 return
             else:
                 return
@@ -190,11 +191,13 @@ class Sequencer:
         if not missing:
             return
         for snapshot in await self._store.snapshots(missing):
-            kind = _KINDS.get(snapshot.aggregate) or _KINDS.setdefault(snapshot.aggregate, _kind(snapshot.aggregate))
-            if snapshot.fold == kind.FOLD:
-                self._cache[snapshot.stream_id] = kind.from_snapshot(
-                    snapshot.stream_id, snapshot.version, snapshot.body
-                )
+            kind = _kind(snapshot.aggregate)
+            if kind is None or snapshot.fold != kind.FOLD:
+                continue
+            # Another release may have written it, and it is only a cache: what cannot be read is replayed.
+            with suppress(ValueError, KeyError):
+                restored = kind.from_snapshot(snapshot.stream_id, snapshot.version, snapshot.body)
+                self._cache[snapshot.stream_id] = restored
                 self._snapshot_at[snapshot.stream_id] = snapshot.version
 
     def _tidy(self, streams: Iterable[UUID]) -> None:
@@ -229,8 +232,11 @@ class Sequencer:
 _KINDS: dict[str, type[Aggregate]] = {}
 
 
-def _kind(name: str) -> type[Aggregate]:
-    return next(kind for kind in AGGREGATE_OF.values() if name == kind.TOPIC)
+def _kind(name: str) -> type[Aggregate] | None:
+    found = _KINDS.get(name) or next((kind for kind in AGGREGATE_OF.values() if name == kind.TOPIC), None)
+    if found:
+        _KINDS[name] = found
+    return found
 
 
 def _answer(request: Request, answer: Answer) -> None:

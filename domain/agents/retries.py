@@ -6,7 +6,16 @@ from uuid import UUID
 from domain.values import derived_id
 
 PERMANENT = frozenset(
-    {"authentication", "credit_exhausted", "invalid_request", "cancelled", "price_unknown", "refused"}
+    {
+        "authentication",
+        "cancelled",
+        "credit_exhausted",
+        "invalid_request",
+        "not_kept",
+        "output_too_long",
+        "price_unknown",
+        "refused",
+    }
 )
 """Kinds of failure that another attempt would only repeat: somebody has to change something first."""
 FIRST_MS = 2_000

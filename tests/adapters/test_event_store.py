@@ -207,3 +207,13 @@ async def test_a_stalled_holder_of_the_lock_is_cut_off(database: str) -> None:
                 await held.open([], {})
                 await one.send(OpenCounter(counter_id=counter()))
                 held.ended = True
+
+
+async def test_a_foreign_or_broken_notification_moves_nothing(database: str) -> None:
+    async with postgres(database) as store, door(store) as one:
+        async with await psycopg.AsyncConnection.connect(database, autocommit=True) as stranger:
+            for payload in ("999999", "other:999999", "public:", "public:x", ""):
+                await stranger.execute("select pg_notify('toybox_head', %s)", [payload])
+        assert await store.wait(0, 0.2) == 0
+        await one.send(OpenCounter(counter_id=counter()))
+        assert await store.wait(0, 0.5) == 1
