@@ -32,15 +32,19 @@ class MemoryStore:
 
     # --- what a batch does ---
 
-    def look(self, command_ids: Sequence[UUID], after: Mapping[UUID, int]) -> Opened:
+    def look(self, command_ids: Sequence[UUID], after: Mapping[UUID, int], most: int) -> Opened:
         """What `Batch.open` answers."""
         known = {each: self._known(self._commands[each]) for each in command_ids if each in self._commands}
         last = self.events[-1].recorded_at if self.events else EPOCH
-        return Opened(max(self._clock(), last), len(self.events), known, self.newer(after), 0.0)
+        return Opened(max(self._clock(), last), len(self.events), known, self.newer(after, most), 0.0)
 
-    def newer(self, after: Mapping[UUID, int]) -> list[StoredEvent]:
+    def newer(self, after: Mapping[UUID, int], most: int) -> list[StoredEvent]:
         """Events of these streams above these versions, in order of position."""
-        found = [each for stream, version in after.items() for each in self._streams.get(stream, ())[version:]]
+        found = [
+            each
+            for stream, version in after.items()
+            for each in self._streams.get(stream, [])[version : version + most]
+        ]
         return sorted(found, key=lambda each: each.position)
 
     def append(self, events: Sequence[StoredEvent], commands: Sequence[CommandRow]) -> None:
@@ -96,9 +100,12 @@ class MemoryStore:
         ]
         return found[:limit]
 
-    async def read_stream(self, stream_id: UUID, *, up_to: int | None = None) -> Sequence[StoredEvent]:
+    async def read_stream(
+        self, stream_id: UUID, *, up_to: int | None = None, after: int = 0, limit: int | None = None
+    ) -> Sequence[StoredEvent]:
         """One aggregate's history."""
-        return [each for each in self._streams.get(stream_id, ()) if up_to is None or each.position <= up_to]
+        history = self._streams.get(stream_id, [])[after:]
+        return [each for each in history if up_to is None or each.position <= up_to][:limit]
 
     async def wait(self, after: int, timeout: float) -> int:  # noqa: ASYNC109 -- as in the protocol
         """The head, once it is above `after` or the time is over."""
@@ -120,13 +127,13 @@ class MemoryBatch:
     def __init__(self, store: MemoryStore) -> None:
         self._store = store
 
-    async def open(self, command_ids: Sequence[UUID], after: Mapping[UUID, int]) -> Opened:
+    async def open(self, command_ids: Sequence[UUID], after: Mapping[UUID, int], *, most: int) -> Opened:
         """Read what is true now."""
-        return self._store.look(command_ids, after)
+        return self._store.look(command_ids, after, most)
 
-    async def load(self, after: Mapping[UUID, int]) -> Sequence[StoredEvent]:
+    async def load(self, after: Mapping[UUID, int], *, most: int) -> Sequence[StoredEvent]:
         """Events of more streams."""
-        return self._store.newer(after)
+        return self._store.newer(after, most)
 
     async def commit(self, events: Sequence[StoredEvent], commands: Sequence[CommandRow]) -> None:
         """Append."""

@@ -59,12 +59,15 @@ class Opened:
 class Batch(Protocol):
     """One transaction over the log, holding its lock."""
 
-    async def open(self, command_ids: Sequence[UUID], after: Mapping[UUID, int]) -> Opened:
-        """Take the lock; then read the clock, the head, the known commands and every event newer than `after`."""
+    async def open(self, command_ids: Sequence[UUID], after: Mapping[UUID, int], *, most: int) -> Opened:
+        """Take the lock; then read the clock, the head, the known commands and the events newer than `after`.
+
+        At most `most` events of each stream: whoever gets that many is too far behind to decide.
+        """
         ...
 
-    async def load(self, after: Mapping[UUID, int]) -> Sequence[StoredEvent]:
-        """Events of more streams, under the same lock."""
+    async def load(self, after: Mapping[UUID, int], *, most: int) -> Sequence[StoredEvent]:
+        """Events of more streams, under the same lock; at most `most` of each."""
         ...
 
     async def commit(self, events: Sequence[StoredEvent], commands: Sequence[CommandRow]) -> None:

@@ -152,8 +152,10 @@ class LogReader(Protocol):
         """Up to `limit` events with `after < position <= up_to`, in order."""
         ...
 
-    async def read_stream(self, stream_id: UUID, *, up_to: int | None = None) -> Sequence[StoredEvent]:
-        """One aggregate's history in order of version, up to a position."""
+    async def read_stream(
+        self, stream_id: UUID, *, up_to: int | None = None, after: int = 0, limit: int | None = None
+    ) -> Sequence[StoredEvent]:
+        """One aggregate's history in order of version: up to a position, after a version, so many events at most."""
         ...
 
     async def wait(self, after: int, timeout: float) -> int:  # noqa: ASYNC109 -- waking late is the answer, not an error

@@ -21,8 +21,8 @@ from domain.log import EPOCH, StoredEvent
 # Two statements in one message of the simple protocol: one round trip, no pipeline to keep in step. psycopg's pipeline
 # ends with Sync and Flush, and a Flush that arrives after ReadyForQuery switches the server's idle-in-transaction
 # timer off: the lock of a stalled holder would never be freed.
-_OPEN: Final = "begin; select open_batch({command_ids}, {stream_ids}, {after})::text"
-_LOAD: Final = "select newer_events({stream_ids}, {after})::text"
+_OPEN: Final = "begin; select open_batch({command_ids}, {stream_ids}, {after}, {most})::text"
+_LOAD: Final = "select newer_events({stream_ids}, {after}, {most})::text"
 _COMMIT: Final = "select append_batch({events}, {commands}); commit"
 _SNAPSHOTS: Final = "select stream_id, version, aggregate, fold, body from snapshots where stream_id = any(%s)"
 _SAVE: Final = (
@@ -116,9 +116,7 @@ class PostgresStore(PostgresLog):
             with _lost_when_away():
                 if self._announcer is None or self._announcer.closed:
                     self._announcer = await connect(self._conninfo, application="toybox announcer")
-                await self._announcer.execute(
-                    "select pg_notify(%s, current_schema() || ':' || %s)", [CHANNEL, str(head)]
-                )
+                await self._announcer.execute("select pg_notify(%s, '')", [CHANNEL])
             self._announced = head
 
     async def close(self) -> None:
@@ -141,9 +139,9 @@ class PostgresBatch:
         self._connection = connection
         self.ended = False
 
-    async def open(self, command_ids: Sequence[UUID], after: Mapping[UUID, int]) -> Opened:
+    async def open(self, command_ids: Sequence[UUID], after: Mapping[UUID, int], *, most: int) -> Opened:
         """One round trip: begin, lock, then the clock and head, the known commands, the newer events."""
-        found = await self._ask(_OPEN, command_ids=_uuids(command_ids), **_wanted(after))
+        found = await self._ask(_OPEN, command_ids=_uuids(command_ids), **_wanted(after, most))
         return Opened(
             now=_moment(found["now"]),
             head=found["head"],
@@ -152,9 +150,9 @@ class PostgresBatch:
             lock_seconds=found["lock_seconds"],
         )
 
-    async def load(self, after: Mapping[UUID, int]) -> Sequence[StoredEvent]:
+    async def load(self, after: Mapping[UUID, int], *, most: int) -> Sequence[StoredEvent]:
         """Events of more streams, under the same lock."""
-        return [_stored(row) for row in await self._ask(_LOAD, **_wanted(after))]
+        return [_stored(row) for row in await self._ask(_LOAD, **_wanted(after, most))]
 
     async def commit(self, events: Sequence[StoredEvent], commands: Sequence[CommandRow]) -> None:
         """One round trip: insert, remember the command ids, commit."""
@@ -244,5 +242,5 @@ def _uuids(ids: Iterable[UUID]) -> str:
     return _array(each.hex for each in ids)
 
 
-def _wanted(after: Mapping[UUID, int]) -> dict[str, str]:
-    return {"stream_ids": _uuids(after), "after": _array(map(str, after.values()))}
+def _wanted(after: Mapping[UUID, int], most: int) -> dict[str, str]:
+    return {"stream_ids": _uuids(after), "after": _array(map(str, after.values())), "most": str(most)}

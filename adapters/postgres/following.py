@@ -71,7 +71,11 @@ class _OverPool:
     async def _rows(self, query: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         with unavailable_when_away():
             async with self._pool.connection() as connection:
-                return await (await connection.execute(query.encode(), values)).fetchall()
+                try:
+                    return await (await connection.execute(query.encode(), values)).fetchall()
+                except psycopg.errors.UndefinedTable as error:  # a first start: followers begin before the projector
+                    msg = "the read models are not built yet: a process with the role projector builds them"
+                    raise Unavailable(msg, retry_after=0.1, code="not_built") from error
 
 
 class PostgresCursors(_OverPool):

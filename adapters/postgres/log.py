@@ -12,6 +12,7 @@ from psycopg.rows import args_row
 from psycopg_pool import AsyncConnectionPool
 
 from adapters.postgres.connections import connect, unavailable_when_away
+from domain.errors import Unavailable
 from domain.log import StoredEvent
 
 CHANNEL: Final = "toybox_head"
@@ -34,7 +35,10 @@ _READ_PROJECT: Final = (
     " order by position limit %(limit)s"
 )
 _READ_STREAM: Final = (
-    "select " + COLUMNS + " from events where stream_id = %(stream_id)s and position <= %(up_to)s order by version"
+    "select "
+    + COLUMNS
+    + " from events where stream_id = %(stream_id)s and position <= %(up_to)s and version > %(after)s"
+    " order by version limit %(limit)s"
 )
 _HEAD: Final = "select coalesce(max(position), 0) from events"
 END: Final = 2**63 - 1
@@ -96,13 +100,11 @@ class PostgresLog:
         while True:
             try:
                 async with await connect(self._conninfo, application="toybox listener") as connection:
-                    row = await (await connection.execute("select current_schema()")).fetchone()
                     await connection.execute("listen " + CHANNEL)
-                    async for note in connection.notifies():
-                        schema, _, position = note.payload.rpartition(":")
-                        # Channels are shared by all schemas of a database, and anybody may write to them.
-                        if row and schema == row[0] and position.isdecimal():
-                            self._head.advance(int(position))
+                    async for _ in connection.notifies():
+                        # Anybody may notify, for any schema: a note only says that it is worth to look.
+                        with contextlib.suppress(Unavailable):
+                            await self.head()
             except psycopg.OperationalError:
                 await asyncio.sleep(POLL_SECONDS)  # readers poll meanwhile
 
@@ -134,9 +136,12 @@ class PostgresLog:
         }
         return await self._fetch(_READ_PROJECT if project_id else _READ, wanted)
 
-    async def read_stream(self, stream_id: UUID, *, up_to: int | None = None) -> Sequence[StoredEvent]:
+    async def read_stream(
+        self, stream_id: UUID, *, up_to: int | None = None, after: int = 0, limit: int | None = None
+    ) -> Sequence[StoredEvent]:
         """One aggregate's history in order of version."""
-        return await self._fetch(_READ_STREAM, {"stream_id": stream_id, "up_to": END if up_to is None else up_to})
+        wanted = {"stream_id": stream_id, "up_to": END if up_to is None else up_to, "after": after, "limit": limit}
+        return await self._fetch(_READ_STREAM, wanted)
 
     async def wait(self, after: int, timeout: float) -> int:  # noqa: ASYNC109 -- late is an answer, not an error
         """The head, as soon as it is above `after` or the time is over. Polls in case a notification was lost."""

@@ -1,16 +1,17 @@
 """The decisions of one batch: requests in, events and answers out, each decision seeing the ones before it."""
 
 import asyncio
-from collections import OrderedDict
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
 from commands.ports import CommandRow, KnownCommand, Sealer
+from commands.sequencer.cache import PAGE, AggregateCache
 from commands.work import Need, UnitOfWork
 from domain.errors import Conflict, NotFound, Refused, ToyboxError
-from domain.kernel import Aggregate, evolve, payload_bytes
+from domain.kernel import Aggregate, payload_bytes
 from domain.log import StoredEvent
 
 
@@ -61,32 +62,48 @@ class Offender(Exception):
         self.request, self.error = request, error
 
 
+class Behind(Exception):
+    """Too much happened in these streams to be folded under the lock: catch up, then begin again."""
+
+    def __init__(self, streams: Iterable[UUID]) -> None:
+        super().__init__("streams to catch up with")
+        self.streams = frozenset(streams)
+
+
 class Loaded:
     """The streams read under the lock of one batch, over the process's cache of aggregates."""
 
-    def __init__(self, cache: "OrderedDict[UUID, Aggregate]") -> None:
+    def __init__(self, cache: AggregateCache) -> None:
         self._cache = cache
         self._known: set[UUID] = set()
+        self._decided_on = False
 
     def __contains__(self, stream_id: UUID) -> bool:
         return stream_id in self._known
 
     def __getitem__(self, stream_id: UUID) -> Aggregate | None:
-        return self._cache.get(stream_id)
+        self._decided_on = True
+        return self._cache.aggregates.get(stream_id)
 
     def __setitem__(self, stream_id: UUID, aggregate: Aggregate) -> None:
+        self._decided_on = True
         self._known.add(stream_id)
-        self._cache[stream_id] = aggregate
+        self._cache.aggregates[stream_id] = aggregate
 
     def take(self, stream_ids: Iterable[UUID], events: Sequence[StoredEvent]) -> None:
         """Fold what other processes appended since we last looked, and remember what was looked at."""
+        if long := [stream for stream, number in Counter(each.stream_id for each in events).items() if number >= PAGE]:
+            raise Behind(long)
         self._known.update(stream_ids)
-        for stored in events:
-            self._cache[stored.stream_id] = evolve(self._cache.get(stored.stream_id), stored)
+        self._cache.fold(events)
 
     def all(self) -> set[UUID]:
         """Every stream that was looked at."""
         return self._known
+
+    def changed(self) -> set[UUID]:
+        """Streams that may hold undone decisions: none, as long as nothing was decided on."""
+        return self._known if self._decided_on else set()
 
 
 class Round:

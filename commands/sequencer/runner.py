@@ -2,22 +2,26 @@
 
 import asyncio
 import time
-from collections import OrderedDict, deque
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterable, MutableMapping
 from contextlib import suppress
 from dataclasses import dataclass
 from uuid import UUID
 
-from commands.ports import Batch, ConnectionLost, EventStore, Opened, Snapshot
-from commands.sequencer.round import Answer, Loaded, Offender, Request, Round
+import structlog
+
+from commands.ports import Batch, ConnectionLost, EventStore, Opened
+from commands.sequencer.cache import PAGE, AggregateCache
+from commands.sequencer.round import Answer, Behind, Loaded, Offender, Request, Round
 from commands.work import Need
 from domain import kernel
 from domain.errors import Unavailable
-from domain.kernel import AGGREGATE_OF, Aggregate
+from domain.kernel import Aggregate
 
-SNAPSHOT_EVERY = 200
-"""Events between two snapshots of one aggregate: about 3 ms of replay."""
 RECONNECT_SECONDS = (0.05, 0.1, 0.2, 0.4, 0.8, 1.0)
+DECIDE_SECONDS = 0.5
+"""How long one batch may go on deciding under the lock; what is left then begins the next."""
+log = structlog.get_logger("toybox.sequencer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +50,17 @@ class Sequencer:
         self._queue: deque[Request] = deque()
         self._queue_limit = queue_limit
         self._batch_limit = batch_limit
-        self._cached_aggregates = cached_aggregates
-        self._cache: OrderedDict[UUID, Aggregate] = OrderedDict()
+        self._cache = AggregateCache(store, cached_aggregates)
         self._observe = observe
         self._wake = asyncio.Event()
         self._stopping = False
         self._runner: asyncio.Task[None] | None = None
         self._background: set[asyncio.Task[None]] = set()
-        self._snapshot_at: dict[UUID, int] = {}
+
+    @property
+    def aggregates(self) -> MutableMapping[UUID, Aggregate]:
+        """What this process remembers; forgetting any of it costs a replay and nothing else."""
+        return self._cache.aggregates
 
     @property
     def queued(self) -> int:
@@ -103,10 +110,12 @@ class Sequencer:
         attempt = 0
         while batch:
             try:
-                await self._one_transaction(batch)
+                batch = await self._one_transaction(batch)
             except Offender as broken:
                 _fail(broken.request, broken.error)
                 batch = [request for request in batch if request is not broken.request]
+            except Behind as behind:
+                await self._catch_up(behind.streams)
             except ConnectionLost as lost:
                 # The old backend may still commit. Its command ids, asked for under the lock, will tell.
                 await asyncio.sleep(RECONNECT_SECONDS[min(attempt, len(RECONNECT_SECONDS) - 1)])
@@ -117,15 +126,24 @@ class Sequencer:
                     _fail(request, Unavailable("this process was stopped; send the command again with the same key"))
                 raise
             except Exception as error:  # noqa: BLE001 -- whatever it is must reach its caller and spare the others
-                if len(batch) == 1:
-                    _fail(batch[0], error)
-                    return
-                for request in batch:
-                    if not request.future.done():  # whoever has an answer must not be decided again
-                        await self._carry_out([request])
+                await self._one_by_one(batch, error)
                 return
-            else:
-                return
+
+    async def _one_by_one(self, batch: list[Request], error: Exception) -> None:
+        """What broke a batch may be the fault of one of its requests; whoever has an answer is not decided again."""
+        waiting = [request for request in batch if not request.future.done()]
+        if not waiting:
+            log.error("something failed after a commit", exc_info=error)
+        elif len(batch) == 1:
+            _fail(batch[0], error)
+        else:
+            for request in waiting:
+                await self._carry_out([request])
+
+    async def _catch_up(self, streams: Iterable[UUID]) -> None:
+        # A store that is away now is away for the batch too, which has the patience for it.
+        with suppress(ConnectionLost, Unavailable):
+            await self._cache.catch_up(streams)
 
     @staticmethod
     def _expire(batch: list[Request], lost: ConnectionLost) -> list[Request]:
@@ -139,19 +157,22 @@ class Sequencer:
                 _fail(request, Unavailable(msg, retry_after=2, code="outcome_unknown"))
         return [request for request in batch if not request.future.done()]
 
-    async def _one_transaction(self, batch: Sequence[Request]) -> None:
+    async def _one_transaction(self, batch: list[Request]) -> list[Request]:
+        """Decide and append a batch; answer it. What there was no time for comes back."""
         began = time.perf_counter()
         loaded = Loaded(self._cache)
         streams = {stream for request in batch for stream in request.streams}
         committed = False
         try:
-            await self._from_snapshots(streams)
+            await self._cache.restore(streams)
             async with self._store.batch() as transaction:
-                opened = await transaction.open([request.command_id for request in batch], self._after(streams))
+                opened = await transaction.open(
+                    [request.command_id for request in batch], self._cache.after(streams), most=PAGE
+                )
                 loaded.take(streams, opened.events)
                 token = kernel.NOW.set(opened.now)
                 try:
-                    round_ = await self._decide_all(transaction, opened, loaded, batch)
+                    round_, left = await self._decide_all(transaction, opened, loaded, batch)
                 finally:
                     kernel.NOW.reset(token)
                 if round_.rows:
@@ -159,8 +180,7 @@ class Sequencer:
                 committed = True
         finally:
             if not committed:
-                for stream in loaded.all():
-                    self._cache.pop(stream, None)
+                self._cache.evict(loaded.changed())
         for request, outcome in round_.outcomes:
             if isinstance(outcome, Answer):
                 _answer(request, outcome)
@@ -168,55 +188,28 @@ class Sequencer:
                 _fail(request, outcome)
         if round_.events:
             self._later(self._store.announce(round_.events[-1].position))
-        self._tidy(loaded.all())
-        self._observe(BatchReport(len(batch), len(round_.events), opened.lock_seconds, time.perf_counter() - began))
+        if snapshots := self._cache.tidy(loaded.all()):
+            self._later(self._store.save_snapshots(snapshots))
+        total = time.perf_counter() - began
+        self._observe(BatchReport(len(round_.outcomes), len(round_.events), opened.lock_seconds, total))
+        return left
 
-    async def _decide_all(self, transaction: Batch, opened: Opened, loaded: Loaded, batch: Sequence[Request]) -> Round:
+    async def _decide_all(
+        self, transaction: Batch, opened: Opened, loaded: Loaded, batch: list[Request]
+    ) -> tuple[Round, list[Request]]:
         round_ = Round(opened.head, opened.now, dict(opened.known))
-        for request in batch:
+        until = time.perf_counter() + DECIDE_SECONDS
+        for number, request in enumerate(batch):
+            if number and time.perf_counter() > until:
+                return round_, batch[number:]
             while True:
                 try:
                     round_.decide(request, loaded)
                     break
                 except Need as need:
                     missing = need.stream_ids - loaded.all()
-                    loaded.take(missing, await transaction.load(self._after(missing)))
-        return round_
-
-    def _after(self, streams: Iterable[UUID]) -> dict[UUID, int]:
-        return {stream: cached.version if (cached := self._cache.get(stream)) else 0 for stream in streams}
-
-    async def _from_snapshots(self, streams: Iterable[UUID]) -> None:
-        missing = [stream for stream in streams if stream not in self._cache]
-        if not missing:
-            return
-        for snapshot in await self._store.snapshots(missing):
-            kind = _kind(snapshot.aggregate)
-            if kind is None or snapshot.fold != kind.FOLD:
-                continue
-            # Another release may have written it, and it is only a cache: what cannot be read is replayed.
-            with suppress(ValueError, KeyError):
-                restored = kind.from_snapshot(snapshot.stream_id, snapshot.version, snapshot.body)
-                self._cache[snapshot.stream_id] = restored
-                self._snapshot_at[snapshot.stream_id] = snapshot.version
-
-    def _tidy(self, streams: Iterable[UUID]) -> None:
-        """After the commit, off its path: snapshot what has grown, forget what was not used for long."""
-        snapshots: list[Snapshot] = []
-        for stream in streams:
-            aggregate = self._cache.get(stream)
-            if aggregate is None:
-                continue
-            self._cache.move_to_end(stream)
-            if aggregate.version - self._snapshot_at.get(stream, 0) >= SNAPSHOT_EVERY:
-                self._snapshot_at[stream] = aggregate.version
-                kind = type(aggregate)
-                snapshots.append(Snapshot(stream, aggregate.version, kind.TOPIC, kind.FOLD, aggregate.snapshot()))
-        if snapshots:
-            self._later(self._store.save_snapshots(snapshots))
-        while len(self._cache) > self._cached_aggregates:
-            stream, _ = self._cache.popitem(last=False)
-            self._snapshot_at.pop(stream, None)
+                    loaded.take(missing, await transaction.load(self._cache.after(missing), most=PAGE))
+        return round_, []
 
     def _later(self, work: Coroutine[None, None, None]) -> None:
         async def quietly() -> None:
@@ -229,21 +222,13 @@ class Sequencer:
         task.add_done_callback(self._background.discard)
 
 
-_KINDS: dict[str, type[Aggregate]] = {}
-
-
-def _kind(name: str) -> type[Aggregate] | None:
-    found = _KINDS.get(name) or next((kind for kind in AGGREGATE_OF.values() if name == kind.TOPIC), None)
-    if found:
-        _KINDS[name] = found
-    return found
-
-
 def _answer(request: Request, answer: Answer) -> None:
     if not request.future.done():
         request.future.set_result(answer)
 
 
 def _fail(request: Request, error: Exception) -> None:
+    if isinstance(error, StopIteration):  # a future refuses it
+        error = RuntimeError("a handler let StopIteration escape")
     if not request.future.done():
         request.future.set_exception(error)

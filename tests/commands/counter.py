@@ -55,7 +55,7 @@ class Count(Command, permission="counters.count"):
     counter_id: UUID
     amount: int = 1
     also: str = ""
-    misbehave: Literal["", "refuse late", "crash"] = ""
+    misbehave: Literal["", "refuse late", "crash", "stop"] = ""
 
 
 @handler
@@ -75,5 +75,7 @@ def count(command: Count, work: UnitOfWork) -> None:
     if command.misbehave == "refuse late":
         msg = "after the fact"
         raise Refused(msg)
+    if command.misbehave == "stop":
+        next(iter(()))
     if command.misbehave == "crash":
         raise ZeroDivisionError

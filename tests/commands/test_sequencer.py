@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from commands.handling import Principal
+from commands.sequencer import runner
 from domain.errors import Conflict, NotAllowed, NotFound, Refused, Unavailable
 from tests.commands.counter import Count, Counter, OpenCounter
 from tests.support.story import Story
@@ -96,7 +97,7 @@ async def test_a_cached_aggregate_equals_the_replay_of_its_stored_bytes(story: S
     await story.given(OpenCounter(counter_id=story.id(1)))
     for amount in range(30):
         await story.given(Count(counter_id=story.id(1), amount=amount))
-    cached = story.sequencer._cache[story.id(1)]
+    cached = story.sequencer.aggregates[story.id(1)]
     assert cached == story.state(Counter, story.id(1))
     assert Counter.from_snapshot(cached.id, cached.version, cached.snapshot()) == cached
 
@@ -110,6 +111,22 @@ async def test_a_full_queue_says_when_to_come_back(story: Story) -> None:
     assert len(refused) >= 1
     assert all(each.retry_after > 0 for each in refused)
     assert len(story.events) + len(refused) == 9
+
+
+async def test_a_slow_batch_lets_go_of_the_lock_and_goes_on_in_the_next(
+    story: Story, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await story.given(OpenCounter(counter_id=story.id(1)))
+    monkeypatch.setattr(runner, "DECIDE_SECONDS", 0.0)
+    await asyncio.gather(*(story.send(Count(counter_id=story.id(1))) for _ in range(20)))
+    assert story.state(Counter, story.id(1)).count == 20
+
+
+async def test_an_escaped_stop_iteration_reaches_its_caller_and_the_sequencer_lives(story: Story) -> None:
+    await story.given(OpenCounter(counter_id=story.id(1)))
+    with pytest.raises(RuntimeError, match="StopIteration"):
+        await story.send(Count(counter_id=story.id(1), misbehave="stop"))
+    await story.given(Count(counter_id=story.id(1)))
 
 
 async def test_stopping_finishes_what_waits(story: Story) -> None:

@@ -48,15 +48,15 @@ async def test_a_snapshot_that_cannot_be_read_is_replayed_instead(story: Story, 
     held = story.state(Counter, story.id(1))
     body = spoil(orjson.loads(held.snapshot()))
     await story.store.save_snapshots([Snapshot(held.id, held.version, Counter.TOPIC, Counter.FOLD, body)])
-    story.sequencer._cache.clear()
+    story.sequencer.aggregates.clear()
     await story.when(Count(counter_id=story.id(1)))
     story.then("counter.added")
-    assert story.sequencer._cache[story.id(1)] == story.state(Counter, story.id(1))
+    assert story.sequencer.aggregates[story.id(1)] == story.state(Counter, story.id(1))
 
 
 async def test_a_snapshot_of_an_aggregate_from_a_newer_release_is_left_alone(story: Story) -> None:
     await story.given(OpenCounter(counter_id=story.id(1)))
     await story.store.save_snapshots([Snapshot(story.id(1), 1, "from_the_future", 1, b"{}")])
-    story.sequencer._cache.clear()
+    story.sequencer.aggregates.clear()
     await story.when(Count(counter_id=story.id(1)))
     story.then("counter.added")

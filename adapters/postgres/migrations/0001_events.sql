@@ -73,19 +73,20 @@ create function microseconds(moment timestamptz) returns bigint language sql imm
 $$;
 
 -- One index scan per stream, whatever the planner believes of the arrays.
-create function newer_events(stream_ids uuid[], after integer[]) returns json language plpgsql volatile as $$
+create function newer_events(stream_ids uuid[], after integer[], most integer) returns json language plpgsql volatile as $$
 begin
     return (
         select coalesce(json_agg(json_build_array(
                    position, stream_id, version, type, schema_version, project_id, data::text, actor, command_id,
                    correlation_id, causation_id, trace_id, microseconds(recorded_at)) order by position), '[]')
         from unnest(stream_ids, after) as wanted (id, seen)
-        cross join lateral (select * from events where stream_id = wanted.id and version > wanted.seen offset 0) as found
+        cross join lateral (select * from events where stream_id = wanted.id and version > wanted.seen
+                            order by version limit most) as found
     );
 end
 $$;
 
-create function open_batch(command_ids uuid[], stream_ids uuid[], after integer[])
+create function open_batch(command_ids uuid[], stream_ids uuid[], after integer[], most integer)
     returns json language plpgsql volatile as $$
 declare
     began timestamptz := clock_timestamp();
@@ -107,7 +108,7 @@ begin
         into known from commands where command_id = any (command_ids);
     return json_build_object(
         'now', microseconds(moment), 'head', head, 'lock_seconds', lock_seconds, 'known', known,
-        'events', newer_events(stream_ids, after));
+        'events', newer_events(stream_ids, after, most));
 end
 $$;
 

@@ -1,0 +1,185 @@
+"""What attempts cost, kept as facts and as sums: every event moves both, so that no report ever scans facts."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Any, Final
+from uuid import UUID
+
+from domain.agents import Agent
+from domain.costs import Cost, CostLine
+from domain.log import StoredEvent
+from domain.projects import Project
+from domain.values import ZERO, TokenUsage, money_text
+from projections.projector import Applied, Connection, on
+from projections.rows import Rows, as_json
+from projections.tables import Tables
+
+
+@dataclass(slots=True)
+class CostRow:
+    """A row of `cost_facts`."""
+
+    cost_id: UUID
+    position: int
+    corrected_at: int | None
+    recorded_at: datetime
+    day: date
+    project_id: UUID | None
+    phase: str | None
+    agent_id: UUID | None
+    job_id: UUID
+    attempt_id: UUID
+    provider: str
+    model: str
+    input_tokens: int | None
+    output_tokens: int | None
+    amount: Decimal
+    estimated: bool
+    lines: list[dict[str, Any]]
+
+
+@dataclass(slots=True)
+class _Sum:
+    """A row of `cost_rollups`, or what it changes by."""
+
+    day: date
+    project_id: UUID | None
+    phase: str | None
+    agent_id: UUID | None
+    provider: str
+    model: str
+    attempts: int = 0
+    estimated: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    amount: Decimal = ZERO
+
+
+@dataclass(slots=True)
+class _Name:
+    id: UUID
+    name: str
+
+
+FACTS: Final = Rows(CostRow, "cost_facts", "cost_id")
+_NAMES: Final = Rows(_Name, "cost_names", "id")
+_ADD: Final = (
+    "insert into cost_rollups (day, project_id, phase, agent_id, provider, model, attempts, estimated, input_tokens,"
+    " output_tokens, amount) select day, project_id, phase, agent_id, provider, model, attempts, estimated,"
+    " input_tokens, output_tokens, amount from json_populate_recordset(null::cost_rollups, %s::json)"
+    " on conflict (project_id, day, agent_id, phase, provider, model) do update set"
+    " attempts = cost_rollups.attempts + excluded.attempts,"
+    " estimated = cost_rollups.estimated + excluded.estimated,"
+    " input_tokens = cost_rollups.input_tokens + excluded.input_tokens,"
+    " output_tokens = cost_rollups.output_tokens + excluded.output_tokens,"
+    " amount = cost_rollups.amount + excluded.amount"
+)
+_TOTALS: Final = (
+    "select coalesce(sum(amount), 0), coalesce(sum(attempts), 0)::text,"
+    " coalesce(sum(input_tokens), 0)::text, coalesce(sum(output_tokens), 0)::text from cost_rollups"
+)
+
+
+class Costs(Tables):
+    """Answers "what did it cost, and why exactly?": a fact per attempt, and sums per project, agent, model and day."""
+
+    name = "costs"
+
+    @on(Cost.Recorded, Cost.Corrected, Project.Created, Project.SettingsChanged, Agent.Defined)
+    async def apply(self, connection: Connection, batch: Sequence[Applied]) -> None:
+        """Facts, then the difference that they make to the sums."""
+        await _NAMES.save(connection, _named(batch).values())
+        corrected = {each.stored.stream_id for each in batch if isinstance(each.event, Cost.Corrected)}
+        before = {row.cost_id: row for row in await FACTS.load(connection, corrected)}
+        after = dict(before)
+        for each in batch:
+            match each.event:
+                case Cost.Recorded() as event:
+                    after[each.stored.stream_id] = _fact(event, each.stored)
+                case Cost.Corrected() as event if known := after.get(each.stored.stream_id):
+                    after[each.stored.stream_id] = _corrected(known, event, each.stored)
+                case _:
+                    pass
+        changes = _differences(before, after)
+        await FACTS.save(connection, after.values())
+        if changes:
+            await connection.execute(_ADD, [as_json(changes)])
+
+    async def totals(self, connection: Connection) -> Mapping[str, str]:
+        """Money and tokens of everything."""
+        row = await (await connection.execute(_TOTALS)).fetchone()
+        amount, *counts = row or (ZERO, "0", "0", "0")
+        names = ("attempts", "input tokens", "output tokens")
+        return {"amount": money_text(amount), **dict(zip(names, counts, strict=True))}
+
+
+def _named(batch: Sequence[Applied]) -> dict[UUID, _Name]:
+    """What projects and agents are called, by the last event that says so."""
+    return {
+        each.stored.stream_id: _Name(each.stored.stream_id, each.event.name)
+        for each in batch
+        if isinstance(each.event, Project.Created | Project.SettingsChanged | Agent.Defined)
+    }
+
+
+def _fact(event: Cost.Recorded, stored: StoredEvent) -> CostRow:
+    return CostRow(
+        cost_id=stored.stream_id,
+        position=stored.position,
+        corrected_at=None,
+        recorded_at=stored.recorded_at,
+        day=stored.recorded_at.astimezone(UTC).date(),
+        project_id=event.project_id,
+        phase=event.phase,
+        agent_id=event.agent_id,
+        job_id=event.job_id,
+        attempt_id=event.attempt_id,
+        provider=event.provider,
+        model=event.model,
+        input_tokens=_input(event.usage),
+        output_tokens=_output(event.usage),
+        amount=event.amount,
+        estimated=event.estimated,
+        lines=_lines(event.lines),
+    )
+
+
+def _corrected(known: CostRow, event: Cost.Corrected, stored: StoredEvent) -> CostRow:
+    return replace(
+        known,
+        corrected_at=stored.position,
+        input_tokens=_input(event.usage),
+        output_tokens=_output(event.usage),
+        amount=event.amount,
+        estimated=False,
+        lines=_lines(event.lines),
+    )
+
+
+def _input(usage: TokenUsage | None) -> int | None:
+    return usage.input_tokens if usage else None
+
+
+def _output(usage: TokenUsage | None) -> int | None:
+    return usage.output_tokens if usage else None
+
+
+def _lines(lines: Sequence[CostLine]) -> list[dict[str, Any]]:
+    return [line.model_dump(mode="json") for line in lines]
+
+
+def _differences(before: Mapping[UUID, CostRow], after: Mapping[UUID, CostRow]) -> list[_Sum]:
+    """What the changed facts add to their sums: each new fact once, each old one taken back."""
+    sums: dict[tuple[object, ...], _Sum] = {}
+    for sign, rows in ((-1, before), (1, after)):
+        for row in rows.values():
+            place = (row.day, row.project_id, row.phase, row.agent_id, row.provider, row.model)
+            total = sums.setdefault(place, _Sum(*place[:6]))  # pyright: ignore[reportArgumentType] -- the same six
+            total.attempts += sign
+            total.estimated += sign * row.estimated
+            total.input_tokens += sign * (row.input_tokens or 0)
+            total.output_tokens += sign * (row.output_tokens or 0)
+            total.amount += sign * row.amount
+    return list(sums.values())

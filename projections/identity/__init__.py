@@ -1,0 +1,1 @@
+"""Who may ask for what, for the owner's eyes: built from private events."""

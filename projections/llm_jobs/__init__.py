@@ -1,0 +1,6 @@
+"""LLM jobs as they are asked for: the queue, one job with its attempts, how many stand where."""
+
+from projections.llm_jobs.queries import AttemptView, JobFilter, JobView, attempts_of, job, jobs, queue_depth
+from projections.llm_jobs.table import LlmJobs
+
+__all__ = ["AttemptView", "JobFilter", "JobView", "LlmJobs", "attempts_of", "job", "jobs", "queue_depth"]

@@ -1,0 +1,83 @@
+-- LLM jobs and their attempts. The dispatcher finds its work in llm_jobs: what is queued, and what runs without a lease.
+
+create table llm_jobs (
+    job_id            uuid        not null primary key,
+    project_id        uuid,
+    phase             text,
+    agent_id          uuid,
+    run               integer     not null, -- the agent's
+    agent_attempt     integer     not null,
+    provider          text        not null,
+    model             text        not null,
+    status            text        not null,
+    priority          integer     not null,
+    attempt           integer     not null, -- the job's own, 0 before the first
+    max_attempts      integer     not null,
+    max_output_tokens integer     not null,
+    timeout_seconds   integer     not null,
+    queued_position   bigint      not null,
+    queued_at         timestamptz not null,
+    not_before        timestamptz,
+    due_at            timestamptz,          -- of the retry that it waits for
+    started_at        timestamptz,          -- of the present attempt
+    ended_at          timestamptz,
+    worker            text,
+    messages_digest   text,                 -- null: its prompt is rendered from its agent
+    parked_at         timestamptz,
+    parked_on         uuid,
+    parked_scope      text,
+    parked_limit      numeric,
+    parked_settled    numeric,
+    parked_held       numeric,
+    parked_requested  numeric,
+    failure           text,
+    reason            text,
+    answered_by       text,                 -- the model that the provider names
+    response_id       text,
+    finish_reason     text,
+    output_digest     text,
+    output_size       bigint,
+    output_sealed     text,
+    input_tokens      bigint,
+    output_tokens     bigint,
+    cost              numeric,              -- of the answer; what failed attempts cost is in cost_facts
+    queue_ms          bigint,
+    first_token_ms    bigint,
+    total_ms          bigint,
+    delivered_to      text,
+    version           integer     not null,
+    position          bigint      not null
+);
+create index llm_jobs_ready on llm_jobs (priority desc, queued_position) where status = 'queued';
+create index llm_jobs_running on llm_jobs (started_at) where status = 'running';
+create index llm_jobs_of_project on llm_jobs (project_id, queued_position);
+create index llm_jobs_of_agent on llm_jobs (agent_id, queued_position);
+create index llm_jobs_by_status on llm_jobs (status, queued_position);
+create index llm_jobs_in_order on llm_jobs (queued_position);
+
+create table llm_job_attempts (
+    attempt_id      uuid        not null primary key,
+    job_id          uuid        not null,
+    attempt         integer     not null,
+    status          text        not null,
+    provider        text        not null,
+    model           text        not null,
+    rate_id         text        not null,
+    bound           numeric     not null, -- the most that it can cost
+    worker          text        not null,
+    request_digest  text        not null,
+    request_size    bigint      not null,
+    request_sealed  text,
+    admitted_at     timestamptz not null,
+    started_at      timestamptz,
+    hold_expires_at timestamptz,
+    ended_at        timestamptz,
+    reported_late   boolean     not null,
+    failure         text,
+    reason          text,
+    input_tokens    bigint,
+    output_tokens   bigint,
+    total_ms        bigint,
+    position        bigint      not null,
+    unique (job_id, attempt)
+);

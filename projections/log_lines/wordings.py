@@ -1,0 +1,106 @@
+"""What each public event says in the log, behind the name of its stream."""
+
+from domain.agents import Agent
+from domain.budgets import Budget
+from domain.checkpoints import Asset, Checkpoint
+from domain.costs import Cost
+from domain.llm_jobs import LlmJob
+from domain.projects import Project
+from domain.providers import Provider
+from projections.log_lines.rendering import says
+
+# --- projects ---
+
+says(Project.Created, "created[ from blueprint {blueprint_name}]")
+says(Project.PhaseAdded, "phase {name} added")
+says(Project.AgentAdded, "agent {name} added to phase {phase}[, after {depends_on}]")
+says(Project.AgentRemoved, "agent {name} removed")
+says(Project.Initialized, "ready to be started")
+says(Project.Started, "started with phase {phase}")
+says(Project.Paused, "paused ({reason})", "warning")
+says(Project.Resumed, "resumed")
+says(Project.PhaseAdvanced, "phase {from_phase} is through, phase {to_phase} began")
+says(Project.PhaseReopened, "went back from phase {from_phase} to phase {to_phase}", "warning")
+says(Project.Completed, "completed")
+says(Project.Failed, "failed ({reason})[ because of agent {agent}]", "error")
+says(Project.Cancelled, "cancelled ({reason})", "warning")
+says(Project.Archived, "archived")
+says(Project.SettingsChanged, "settings changed")
+says(Project.QualitySettingsChanged, "quality settings changed")
+says(Project.AiConfigChanged, "AI config changed")
+says(Project.Reset, "reset ({what}), to begin with phase {phase}[; again: {agents}]", "warning")
+
+# --- agents ---
+
+says(Agent.Defined, "defined[ in phase {phase}]")
+says(Agent.Configured, "configured")
+says(Agent.Redefined, "defined again[ in phase {phase}]")
+says(Agent.Ready, "ready for run {run}")
+says(Agent.Started, "attempt {attempt} of run {run} began")
+says(Agent.Waiting, "attempt {attempt} of run {run} is held back[: waits for {waiting_for}]")
+says(Agent.Progressed, "attempt {attempt} of run {run} is at {percentage} %")
+says(Agent.Completed, "completed with version {asset_version} of its result")
+says(Agent.Failed, "failed ({code}): {reason}", "error")
+says(Agent.RetryScheduled, "attempt {attempt} of run {run} is due at {due_at} ({code}: {reason})", "warning")
+says(Agent.Skipped, "skipped because of agent {because}", "warning")
+says(Agent.Reset, "reset: run {run} is to come", "warning")
+says(Agent.Cancelled, "cancelled ({reason})", "warning")
+says(Agent.Recovered, "lost the worker of attempt {attempt}; its job goes on after try {job_attempt}", "warning")
+says(Agent.Removed, "removed", "warning")
+
+# --- LLM jobs ---
+
+says(LlmJob.Queued, "queued for {provider}/{model}")
+says(LlmJob.Admitted, "try {attempt} admitted for {worker}: at most {bound} USD at rate {rate_id}")
+says(LlmJob.Started, "try {attempt} sent, to be answered by {hold_expires_at}")
+says(
+    LlmJob.Parked,
+    "parked: {requested} USD do not fit under {limit} USD of {scope} ({settled} spent, {held} held)",
+    "warning",
+)
+says(LlmJob.Denied, "try {attempt} denied ({kind}): {reason}", "warning")
+says(LlmJob.Resumed, "back in the queue")
+says(LlmJob.Completed, "answered by {provider}/{model} in {total_ms} ms for {cost} USD ({finish_reason})")
+says(LlmJob.Failed, "failed at try {attempt} ({kind}): {reason}", "error")
+says(LlmJob.RetryScheduled, "try {attempt} failed ({kind}: {reason}); the next one is due at {due_at}", "warning")
+says(LlmJob.AttemptLost, "try {attempt} lost its worker", "warning")
+says(LlmJob.LateUsage, "try {attempt} reported late: {cost} USD", "warning")
+says(LlmJob.Cancelled, "cancelled: {reason}", "warning")
+says(LlmJob.ResultDelivered, "outcome delivered to {to}")
+
+# --- money ---
+
+says(Budget.Opened, "opened with {limit} USD")
+says(Budget.Reopened, "opened again with {limit} USD")
+says(Budget.LimitChanged, "limit changed from {previous} to {limit} USD")
+says(Budget.Reserved, "{amount} USD held for try {attempt_id}")
+says(Budget.Settled, "{amount} USD spent of {held} USD held for try {attempt_id}")
+says(Budget.Released, "{amount} USD released: try {attempt_id} cost nothing")
+says(Budget.HoldExpired, "{amount} USD count as spent: nobody reported try {attempt_id} in time", "warning")
+says(Budget.Adjusted, "corrected by {delta} USD for try {attempt_id}", "warning")
+says(Budget.ThresholdCrossed, "{percent} % of {limit} USD reached: {settled} spent, {held} held", "warning")
+says(Budget.JobParked, "job {job_id} waits for {requested} USD", "warning")
+says(Budget.JobUnparked, "job {job_id} waits no longer")
+says(Budget.Overdrawn, "overdrawn: try {attempt_id} cost {amount} USD, {held} USD were held", "error")
+says(Budget.Closed, "closed")
+says(Cost.Recorded, "{amount} USD for {provider}/{model}")
+says(Cost.Corrected, "corrected from {previous} to {amount} USD", "warning")
+
+# --- checkpoints and assets ---
+
+says(Checkpoint.Requested, "version {asset_version} waits for a decision[ until {due_at}]")
+says(Checkpoint.Viewed, "looked at by {by}")
+says(Checkpoint.Escalated, "{by} presses for a decision", "warning")
+says(Checkpoint.Resolved, "{decision} by {by}, on version {asset_version}")
+says(Checkpoint.Expired, "expired undecided", "warning")
+says(Asset.Created, "version {version} by {by}: {size} bytes of {media_type}")
+says(Asset.Superseded, "version {version} by {by}: {size} bytes of {media_type}")
+says(Asset.Approved, "version {version} approved by {by}")
+says(Asset.Rejected, "version {version} rejected by {by}", "warning")
+
+# --- providers ---
+
+says(Provider.Registered, "registered as {kind}")
+says(Provider.Restored, "registered again as {kind}")
+says(Provider.Configured, "configured")
+says(Provider.Removed, "removed", "warning")

@@ -1,0 +1,128 @@
+"""The system log: a line for every public event, found by its plain fields, with nothing sealed or private in it."""
+
+from collections import Counter
+from uuid import UUID
+
+import pytest
+
+from domain.agents import Agent
+from domain.budgets import Budget
+from domain.kernel import EVENT_TYPES, load_event
+from domain.projects import Project
+from projections.log_lines import Level, LogLine, line_of, says
+from projections.log_lines.rendering import SEALED, WORDINGS, shown
+from projections.projector import Connections, reading, rebuild
+from projections.system_log import EVERYTHING, LogFilter, SystemLog, system_log
+from tests.projections.town import busy
+
+
+async def lines(connections: Connections, wanted: LogFilter = EVERYTHING, most: int = 200) -> list[LogLine]:
+    async with reading(connections, SystemLog) as read:
+        found: list[LogLine] = []
+        cursor = None
+        while True:
+            page = await system_log(read.connection, wanted, cursor=cursor, limit=most)
+            assert len(page.items) <= 200
+            found += page.items
+            cursor = page.next
+            if cursor is None:
+                return found
+
+
+async def test_every_public_event_of_a_town_has_one_line_and_no_private_one_has_any(connections: Connections) -> None:
+    await rebuild(connections, busy().story.store, SystemLog())
+    found = await lines(connections, most=10_000)
+    public = [each for each in busy().events if not EVENT_TYPES[each.type].PRIVATE]
+    assert len(public) < len(busy().events)
+    assert [each.position for each in found] == [each.position for each in reversed(public)]
+    for line, stored in zip(reversed(found), public, strict=True):
+        assert (line.type, line.actor, line.project_id, line.recorded_at) == (
+            stored.type,
+            stored.actor,
+            stored.project_id,
+            stored.recorded_at,
+        )
+        assert line.line
+        assert not SEALED.search(line.line), line.line
+        assert "{" not in line.line
+        assert "None" not in line.line
+
+
+async def test_lines_speak_of_things_by_their_names(connections: Connections) -> None:
+    await rebuild(connections, busy().story.store, SystemLog())
+    said = {each.line for each in await lines(connections)}
+    assert "project Project 1: started with phase collect" in said
+    assert "agent reader: attempt 1 of run 1 began" in said
+    assert "agent joiner: defined in phase collect" in said
+    assert "project Project 1: agent joiner added to phase collect, after checker, counter" in said
+    assert any(line.startswith("llm job reader 1.1: answered by scripted/scripted-small-1") for line in said)
+    assert any(line.startswith("budget global: ") for line in said)
+    assert any(line.startswith("budget project Project ") for line in said)
+    assert any(line.startswith("checkpoint Good enough? (editor): ") for line in said)
+    assert any(line.startswith("asset reader.md: version 1") for line in said)
+
+
+async def test_the_log_is_searched_by_its_plain_fields(connections: Connections) -> None:
+    await rebuild(connections, busy().story.store, SystemLog())
+    whole = await lines(connections)
+    project = next(iter(busy().all(Project)))
+    agent = next(stream for stream, each in busy().all(Agent).items() if each.project_id)
+
+    async def check(wanted: LogFilter, positions: list[int]) -> None:
+        assert positions
+        assert [each.position for each in await lines(connections, wanted, most=7)] == positions
+
+    await check(LogFilter(project_id=project), [each.position for each in whole if each.project_id == project])
+    await check(LogFilter(stream_id=agent), [each.position for each in whole if each.stream_id == agent])
+    types = [Agent.Ready.TYPE, Budget.Opened.TYPE]
+    await check(LogFilter(types=types), [each.position for each in whole if each.type in types])
+    await check(LogFilter(levels=["error"]), [each.position for each in whole if each.level == "error"])
+    text = "PHASE WRITE"
+    await check(LogFilter(text=text), [each.position for each in whole if text.lower() in each.line.lower()])
+    await check(LogFilter(actor="owner", up_to=50), [each.position for each in whole if each.position <= 50])
+    assert await lines(connections, LogFilter(project_id=UUID(int=1))) == []
+    assert await lines(connections, LogFilter(text="%")) == [each for each in whole if "%" in each.line]
+
+
+async def test_what_went_wrong_is_louder_than_what_went_well(connections: Connections) -> None:
+    levels: dict[str, Level] = {name: wording.level for name, wording in WORDINGS.items()}
+    assert {levels[name] for name in ("project.failed", "agent.failed", "llm_job.failed", "budget.overdrawn")} == {
+        "error"
+    }
+    assert {levels[name] for name in ("llm_job.parked", "agent.retry_scheduled", "checkpoint.expired")} == {"warning"}
+    assert Counter(levels.values())["info"] > 30
+
+
+def test_words_that_name_no_field_or_a_sealed_one_are_refused() -> None:
+    with pytest.raises(TypeError, match="has no field colour"):
+        says(Project.Paused, "paused by {colour}")
+    with pytest.raises(TypeError, match="sealed text"):
+        says(Project.Paused, "paused: {note}")
+    with pytest.raises(TypeError, match="sealed text"):
+        says(Project.Initialized, "given {inputs}")
+    assert WORDINGS[Project.Paused.TYPE].text == "paused ({reason})"
+
+
+def test_an_event_without_words_shows_its_plain_fields_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(WORDINGS, Agent.Defined.TYPE)
+    stored = next(each for each in busy().events if each.type == Agent.Defined.TYPE and each.project_id)
+    level, line = line_of(load_event(stored), "reader")
+    assert (level, line[:22]) == ("info", "agent reader: defined ")
+    assert "name=reader" in line
+    assert "phase=collect" in line
+    assert "on_failure=" in line
+    assert "prompt" not in line
+    assert not SEALED.search(line)
+
+
+def test_plain_values_are_spelled_as_people_read_them() -> None:
+    assert [shown(each) for each in (None, True, False, 7, "so", ["a", "b"], [])] == [
+        "",
+        "yes",
+        "no",
+        "7",
+        "so",
+        "a, b",
+        "",
+    ]
+    assert shown(object()) == ""
