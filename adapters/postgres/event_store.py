@@ -116,7 +116,7 @@ class PostgresStore(PostgresLog):
             with _lost_when_away():
                 if self._announcer is None or self._announcer.closed:
                     self._announcer = await connect(self._conninfo, application="toybox announcer")
-                await self._announcer.execute("select pg_notify(%s, '')", [CHANNEL])
+                await self._announcer.execute("select pg_notify(%s, %s)", [CHANNEL, self._own_mark])
             self._announced = head
 
     async def close(self) -> None:

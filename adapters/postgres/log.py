@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import secrets
 from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any, Final, LiteralString
@@ -78,6 +79,7 @@ class PostgresLog:
         self._conninfo = conninfo
         self._pool = pool
         self._head = Head()
+        self._own_mark = secrets.token_hex(8)
         self._listener: asyncio.Task[None] | None = None
 
     @property
@@ -101,10 +103,13 @@ class PostgresLog:
             try:
                 async with await connect(self._conninfo, application="toybox listener") as connection:
                     await connection.execute("listen " + CHANNEL)
-                    async for _ in connection.notifies():
-                        # Anybody may notify, for any schema: a note only says that it is worth to look.
-                        with contextlib.suppress(Unavailable):
-                            await self.head()
+                    # Left open, the generator would keep the lock that closing the connection waits for.
+                    async with contextlib.aclosing(connection.notifies()) as notes:
+                        async for note in notes:
+                            # Anybody may notify, for any schema: a note only says that it is worth to look.
+                            if note.payload != self._own_mark:
+                                with contextlib.suppress(Unavailable):
+                                    await self.head()
             except psycopg.OperationalError:
                 await asyncio.sleep(POLL_SECONDS)  # readers poll meanwhile
 

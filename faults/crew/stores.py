@@ -18,7 +18,7 @@ from domain.log import StoredEvent
 
 BLOCK: Final = 2048
 """Positions that one batch takes from the sequence at once: more than a batch can need."""
-_NEWER: Final = "select " + COLUMNS + " from events where stream_id = %s and version > %s order by version"
+_NEWER: Final = "select " + COLUMNS + " from events where stream_id = %s and version > %s order by version limit %s"
 _KNOWN: Final = "select command_id, request_digest, first, last from commands where command_id = any(%s)"
 _VERSIONS: Final = "select stream_id, version from events where position between %s and %s order by position"
 _CLOCK: Final = "select clock_timestamp(), nextval('plain_positions')"
@@ -61,7 +61,7 @@ class PlainSequenceBatch:
     def __init__(self, connection: psycopg.AsyncConnection[Any]) -> None:
         self._connection = connection
 
-    async def open(self, command_ids: Sequence[UUID], after: Mapping[UUID, int]) -> Opened:
+    async def open(self, command_ids: Sequence[UUID], after: Mapping[UUID, int], *, most: int) -> Opened:
         """Everything but the lock; the head is the place before a block of the sequence."""
         [(now, position)] = await (await self._connection.execute(_CLOCK)).fetchall()
         rows = await (await self._connection.execute(_KNOWN, [list(command_ids)])).fetchall()
@@ -69,17 +69,17 @@ class PlainSequenceBatch:
             command_id: KnownCommand(digest, first, last, await self._versions(first, last))
             for command_id, digest, first, last in rows
         }
-        return Opened(now, position - BLOCK, known, await self.load(after), 0.0)
+        return Opened(now, position - BLOCK, known, await self.load(after, most=most), 0.0)
 
     async def _versions(self, first: int, last: int) -> dict[UUID, int]:
         return dict(await (await self._connection.execute(_VERSIONS, [first, last])).fetchall())
 
-    async def load(self, after: Mapping[UUID, int]) -> Sequence[StoredEvent]:
+    async def load(self, after: Mapping[UUID, int], *, most: int) -> Sequence[StoredEvent]:
         """What is newer in these streams."""
         found: list[StoredEvent] = []
         async with self._connection.cursor(binary=True, row_factory=args_row(StoredEvent)) as cursor:
             for stream, version in after.items():
-                found += await (await cursor.execute(_NEWER, [stream, version])).fetchall()
+                found += await (await cursor.execute(_NEWER, [stream, version, most])).fetchall()
         return found
 
     async def commit(self, events: Sequence[StoredEvent], commands: Sequence[CommandRow]) -> None:
@@ -112,13 +112,13 @@ class ForgetfulBatch:
     def __init__(self, real: Batch) -> None:
         self._real = real
 
-    async def open(self, command_ids: Sequence[UUID], after: Mapping[UUID, int]) -> Opened:
+    async def open(self, command_ids: Sequence[UUID], after: Mapping[UUID, int], *, most: int) -> Opened:
         """Every command is new to it."""
-        return replace(await self._real.open(command_ids, after), known={})
+        return replace(await self._real.open(command_ids, after, most=most), known={})
 
-    async def load(self, after: Mapping[UUID, int]) -> Sequence[StoredEvent]:
+    async def load(self, after: Mapping[UUID, int], *, most: int) -> Sequence[StoredEvent]:
         """The real thing."""
-        return await self._real.load(after)
+        return await self._real.load(after, most=most)
 
     async def commit(self, events: Sequence[StoredEvent], commands: Sequence[CommandRow]) -> None:  # noqa: ARG002
         """Append, and forget who asked."""

@@ -90,6 +90,17 @@ async def test_the_output_limit_holds(ask: Ask, model: ScriptedModel):
     assert reply.usage.output_tokens == 3
 
 
+@both_ways
+async def test_a_digest_that_would_be_too_long_comes_to_an_end_within_its_limit(ask: Ask, model: ScriptedModel):
+    whole_digest = await ask(model, request(CHANGELOG, max_output_tokens=500))
+    assert whole_digest.usage is not None
+    limit = whole_digest.usage.output_tokens - 1
+    reply = await ask(model, request(CHANGELOG, max_output_tokens=limit))
+    assert reply.finish_reason == "stop"
+    assert reply.text.splitlines()[-1].startswith("_scripted:")
+    assert estimated_tokens(reply.text) <= limit
+
+
 async def test_it_streams_in_pieces(model: ScriptedModel):
     items = [item async for item in model.stream(request(CHANGELOG, max_output_tokens=500))]
     assert sum(isinstance(item, TextDelta) for item in items) > 5
