@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import psycopg
+from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from domain.errors import Unavailable
@@ -19,12 +20,17 @@ KEEPALIVES: dict[str, Any] = {
     "tcp_user_timeout": 10_000,
     "connect_timeout": 5,
 }
-_OPTIONS = "-c timezone=UTC -c synchronous_commit=on"
+_OPTIONS = "-c timezone=UTC"
+
+
+def _options(conninfo: str, more: str = "") -> str:
+    """Ours behind those that the address names, such as a search path."""
+    return " ".join(filter(None, (str(conninfo_to_dict(conninfo).get("options") or ""), _OPTIONS, more)))
 
 
 async def connect(conninfo: str, *, application: str) -> psycopg.AsyncConnection[Any]:
     """One connection in autocommit; whoever wants a transaction says so."""
-    options = f"{_OPTIONS} -c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_MS}"
+    options = _options(conninfo, f"-c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_MS}")
     return await psycopg.AsyncConnection.connect(
         conninfo, autocommit=True, application_name=application, options=options, **KEEPALIVES
     )
@@ -39,7 +45,7 @@ def pool(conninfo: str, *, size: int = 8, application: str = "toybox") -> AsyncC
         open=False,
         timeout=10,
         check=AsyncConnectionPool.check_connection,
-        kwargs={"autocommit": True, "application_name": application, "options": _OPTIONS, **KEEPALIVES},
+        kwargs={"autocommit": True, "application_name": application, "options": _options(conninfo), **KEEPALIVES},
     )
 
 

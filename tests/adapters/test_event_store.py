@@ -9,10 +9,12 @@ from uuid import UUID
 
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from adapters.memory import MemoryStore
 from adapters.postgres.connections import pool
 from adapters.postgres.event_store import PostgresStore
+from adapters.postgres.migrate import migrate
 from adapters.security.sealing import MemoryKeyring
 from commands.handling import Caller, Command, Commands
 from commands.ports import Snapshot
@@ -231,3 +233,13 @@ async def test_a_foreign_or_broken_notification_moves_nothing(database: str) -> 
         assert await store.wait(0, 0.2) == 0
         await one.send(OpenCounter(counter_id=counter()))
         assert await store.wait(0, 0.5) == 1
+
+
+async def test_a_schema_named_in_the_address_holds_on_every_connection(empty_database: str) -> None:
+    with psycopg.connect(empty_database, autocommit=True) as connection:
+        connection.execute("create schema elsewhere")
+    address = make_conninfo(empty_database, options="-c search_path=elsewhere")
+    await migrate(address)
+    async with postgres(address) as store, door(store) as one:
+        await one.send(OpenCounter(counter_id=counter()))
+        assert await store.head() == 1
