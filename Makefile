@@ -12,6 +12,8 @@ MAKEFLAGS += --no-builtin-rules
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export PYRIGHT_PYTHON_IGNORE_WARNINGS = 1
 
+WITHOUT_SERVICES := "not postgres and not kafka and not process and not loopback"
+
 .PHONY: help venv run test test-fast coverage check lint types imports contracts contracts-check wheel format lock bench faults clean
 
 help: ## Show this list
@@ -35,10 +37,10 @@ test: venv ## Run all tests; real services are started for them
 
 test-fast: venv ## Run the tests that need no service (under 20 s)
 	@echo "make test-fast: tests without services"
-	@$(PY) -m pytest -m "not postgres and not kafka and not process" $(ARGS)
+	@$(PY) -m pytest -q -n 2 --hypothesis-profile=fast -m $(WITHOUT_SERVICES) $(ARGS)
 
 coverage: venv ## Say which branches the fast tests miss; domain and commands must miss none
-	@$(PY) -m pytest -q -m "not postgres and not kafka and not process" --cov --cov-report= $(ARGS)
+	@$(PY) -m pytest -q -m $(WITHOUT_SERVICES) --cov --cov-report= $(ARGS)
 	@$(PY) -m coverage report
 	@$(PY) -m coverage report --include="domain/*,commands/*" --fail-under=100
 

@@ -7,13 +7,12 @@ from pydantic import StringConstraints
 
 from commands.handling import Command, handler
 from commands.work import UnitOfWork
-from domain.agents import Agent
 from domain.checkpoints import Asset, Checkpoint, Decision, MediaType, Size
-from domain.errors import Conflict, NotFound, Refused
+from domain.errors import NotFound, Refused
 from domain.projects import Project
-from domain.values import Digest
+from domain.values import Digest, Prose
 
-Prose = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=10_000, pattern=r"^[^\x00]+$")]
+Comment = Annotated[Prose, StringConstraints(strip_whitespace=True, min_length=1)]
 
 
 class ViewCheckpoint(Command, permission="checkpoints.view"):
@@ -32,15 +31,15 @@ class ResolveCheckpoint(Command, permission="checkpoints.resolve"):
     checkpoint_id: UUID
     decision: Decision
     digest: Digest | None = None
-    comment: Prose | None = None
+    comment: Comment | None = None
     content_digest: Digest | None = None
     content_size: Size | None = None
     content_type: MediaType | None = None
     """None: that of the version which is edited."""
 
-    def sealed_under(self) -> UUID:
+    def sealed_under(self) -> UUID | None:
         """The project's key, for the comment."""
-        return self.project_id
+        return None if self.comment is None else self.project_id
 
 
 class EscalateCheckpoint(Command, permission="checkpoints.escalate"):
@@ -48,11 +47,11 @@ class EscalateCheckpoint(Command, permission="checkpoints.escalate"):
 
     project_id: UUID
     checkpoint_id: UUID
-    note: Prose | None = None
+    note: Comment | None = None
 
-    def sealed_under(self) -> UUID:
+    def sealed_under(self) -> UUID | None:
         """The project's key, for the note."""
-        return self.project_id
+        return None if self.note is None else self.project_id
 
 
 class ExpireCheckpoint(Command, permission="checkpoints.expire"):
@@ -72,11 +71,9 @@ def resolve_checkpoint(command: ResolveCheckpoint, work: UnitOfWork) -> None:
     """The decision and what it means for the asset are one append; the agent follows by reaction."""
     checkpoint = _find(command.checkpoint_id, command.project_id, work)
     project = work.get(Project, checkpoint.project_id)
-    agent = work.get(Agent, checkpoint.agent_id)
     asset = work.get(Asset, checkpoint.asset_id)
     checkpoint.check_pending(work.now)
     project.check_under_way("take a decision about its agents' work")
-    _check_still_held(checkpoint, agent)
     checkpoint.check_binding(command.digest)
     edited = _edited(command, checkpoint)
     if command.decision == "respond" and command.comment is None:
@@ -113,16 +110,6 @@ def _find(checkpoint_id: UUID, project_id: UUID, work: UnitOfWork) -> Checkpoint
     if checkpoint.project_id != project_id:
         raise NotFound(f"project {project_id} has no checkpoint {checkpoint_id}")
     return checkpoint
-
-
-def _check_still_held(checkpoint: Checkpoint, agent: Agent) -> None:
-    try:
-        agent.check_held(checkpoint.run, checkpoint.attempt)
-    except Refused as gone:
-        raise Conflict(
-            f"agent {agent.name} is {agent.status} and no longer waits for this decision: look at its newest result",
-            code="checkpoint_overtaken",
-        ) from gone
 
 
 def _edited(command: ResolveCheckpoint, checkpoint: Checkpoint) -> tuple[str, int] | None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, Literal, Self, TypeVar
 from uuid import UUID
 
 import orjson
@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from commands.ports import Keyring
 from commands.sequencer import Answer, Request, Sequencer
 from commands.work import UnitOfWork
-from domain.errors import NotAllowed
+from domain.errors import NotAllowed, Refused
 from domain.values import derived_id
 
 COMMANDS: dict[str, type["Command"]] = {}
@@ -47,6 +47,14 @@ class Command(BaseModel):
 
     def sealed_under(self) -> UUID | None:
         """Whose key seals the text in this command; None where it carries none. The project's, unless it says more."""
+        return None
+
+    def makes_key(self) -> bool:
+        """Whether that key is made where there is none: only where the command creates whose key it is."""
+        return False
+
+    def without_text(self) -> Self | None:
+        """The same command without text that it can do without, for when the key is gone; None where it cannot."""
         return None
 
     def also_takes(self) -> tuple[str, ...]:
@@ -116,7 +124,13 @@ class Commands:
         for permission in (command.PERMISSION, *command.also_takes()):
             caller.principal.must(permission)
         subject = command.sealed_under()
-        sealer = await self.keyring.sealer(subject or NO_SUBJECT)
+        try:
+            sealer = await self.keyring.sealer(subject or NO_SUBJECT, create=subject is None or command.makes_key())
+        except Refused as refusal:
+            bare = command.without_text()
+            if refusal.code != "key_destroyed" or bare is None:
+                raise
+            return await self.send(bare, caller, expected=expected)
         name = type(command).__name__
         body = orjson.dumps([name, command.model_dump(mode="json")], option=orjson.OPT_SORT_KEYS)
         request = Request(

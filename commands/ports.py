@@ -110,8 +110,8 @@ class Sealer(Protocol):
 class Keyring(Protocol):
     """Keys of subjects, each wrapped by the master key; destroying one erases what it sealed."""
 
-    async def sealer(self, subject: UUID) -> Sealer:
-        """The subject's sealer; its key is made when it has none. Refused once its key was destroyed."""
+    async def sealer(self, subject: UUID, *, create: bool) -> Sealer:
+        """The subject's sealer. Without a key one is made, or NotFound; Refused once the key was destroyed."""
         ...
 
     async def unseal(self, texts: Sequence[str]) -> Sequence[str | None]:

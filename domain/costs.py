@@ -7,7 +7,7 @@ from uuid import UUID
 from pydantic import Field
 
 from domain.kernel import Aggregate, Created, event
-from domain.values import Amount, Code, Name, Slug, TokenUsage, Value
+from domain.values import Amount, Code, ModelName, Name, Slug, TokenUsage, Value
 
 
 class CostLine(Value):
@@ -41,12 +41,12 @@ class Cost(Aggregate):
         """What an attempt cost was recorded: the sum of its lines, or, estimated, all that was held for it."""
 
         project_id: UUID | None
-        phase: Name | None
+        phase: Slug | None
         agent_id: UUID | None
         job_id: UUID
         attempt_id: UUID
         provider: Slug
-        model: Name
+        model: ModelName
         usage: TokenUsage | None
         lines: list[CostLine]
         amount: Amount

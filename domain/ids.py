@@ -3,7 +3,7 @@
 from typing import Literal
 from uuid import UUID
 
-from domain.values import Value, derived_id
+from domain.values import Slug, Value, derived_id
 
 ScopeKind = Literal["global", "project", "phase", "agent"]
 
@@ -13,7 +13,7 @@ class Scope(Value):
 
     kind: ScopeKind
     project_id: UUID | None = None
-    phase: str | None = None
+    phase: Slug | None = None
     agent_id: UUID | None = None
 
     @property

@@ -9,10 +9,10 @@ from pydantic import Field, StringConstraints
 
 from domain.errors import Conflict, Refused
 from domain.kernel import Aggregate, Created, event
-from domain.values import Name, Slug, Value
+from domain.values import ONE_LINE, ModelName, Name, Slug, Value
 
 ProviderKind = Literal["scripted", "openai", "anthropic", "openrouter", "openai_compatible"]
-Address = Annotated[str, StringConstraints(min_length=1, max_length=500, pattern=r"^[^\u0000-\u001f]+$")]
+Address = Annotated[str, StringConstraints(min_length=1, max_length=500, pattern=ONE_LINE)]
 Seconds = Annotated[int, Field(ge=1, le=86_400)]
 _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]{0,127}")
 _SECRET = re.compile(
@@ -26,7 +26,7 @@ class ProviderConfig(Value):
 
     base_url: Address | None = None
     key_env: Name | None = None
-    models: Annotated[list[Name], Field(max_length=500)] = Field(default_factory=list[Name])
+    models: Annotated[list[ModelName], Field(max_length=500)] = Field(default_factory=list[ModelName])
     timeout_seconds: Seconds = 600
 
     def check(self, kind: ProviderKind) -> None:
@@ -77,7 +77,7 @@ class Provider(Aggregate):
         kind: ProviderKind
         base_url: Address | None
         key_env: Name | None
-        models: list[Name]
+        models: list[ModelName]
         timeout_seconds: Seconds
 
     class Restored(Aggregate.Event, type="provider.restored"):
@@ -86,7 +86,7 @@ class Provider(Aggregate):
         kind: ProviderKind
         base_url: Address | None
         key_env: Name | None
-        models: list[Name]
+        models: list[ModelName]
         timeout_seconds: Seconds
 
     class Configured(Aggregate.Event, type="provider.configured"):
@@ -94,7 +94,7 @@ class Provider(Aggregate):
 
         base_url: Address | None
         key_env: Name | None
-        models: list[Name]
+        models: list[ModelName]
         timeout_seconds: Seconds
 
     class Removed(Aggregate.Event, type="provider.removed"):

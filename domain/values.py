@@ -5,7 +5,15 @@ from decimal import Decimal
 from typing import Annotated
 from uuid import UUID, uuid5
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer, StringConstraints
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    StringConstraints,
+    WithJsonSchema,
+)
 
 MONEY_DIGITS = 12
 """Fractional digits that an amount may have: one pico-dollar."""
@@ -35,7 +43,15 @@ def _check_money(amount: Decimal) -> Decimal:
     return amount
 
 
-Money = Annotated[Decimal, AfterValidator(_check_money), PlainSerializer(money_text, return_type=str, when_used="json")]
+_AS_DECIMAL = WithJsonSchema(
+    {"type": "string", "format": "decimal", "pattern": r"^-?[0-9]{1,15}(\.[0-9]{1,12})?$"}, mode="serialization"
+)
+Money = Annotated[
+    Decimal,
+    AfterValidator(_check_money),
+    PlainSerializer(money_text, return_type=str, when_used="json"),
+    _AS_DECIMAL,
+]
 """USD as an exact decimal; in JSON a string such as "0.0125"."""
 PositiveMoney = Annotated[Money, Field(gt=0)]
 Amount = Annotated[Money, Field(ge=0)]
@@ -55,26 +71,44 @@ def instant_text(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
-Instant = Annotated[datetime, AfterValidator(_utc), PlainSerializer(instant_text, return_type=str, when_used="json")]
+Instant = Annotated[
+    datetime,
+    AfterValidator(_utc),
+    PlainSerializer(instant_text, return_type=str, when_used="json"),
+    WithJsonSchema({"type": "string", "format": "date-time"}, mode="serialization"),
+]
 """A moment in UTC; in JSON "2026-11-21T10:00:00.000000Z"."""
 
 Fraction = Annotated[
     Decimal,
     AfterValidator(_check_money),
     PlainSerializer(money_text, return_type=str, when_used="json"),
+    _AS_DECIMAL,
 ]
 """A temperature or a score: a decimal, in JSON a string, because events hold no floats."""
 
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,62}$")]
 """A name that people type and that appears in addresses: `release-notes`."""
-Name = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\u0000-\u001f]+$")]
+ONE_LINE = r"^[^\u0000-\u001f\u007f-\u009f\u2028\u2029]+$"
+"""Some text without control characters and line separators; every pattern refuses lone surrogates besides."""
+Name = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=ONE_LINE)]
 """One line of plain text that stays readable in the log: never personal data."""
+ModelName = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=ONE_LINE)]
+"""A model as its provider calls it: `gpt-5.1-mini`, `meta-llama/llama-4`."""
 Code = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
 """A reason as programs compare it: `timeout`, `checkpoint_expired`."""
 Sealed = Annotated[str, StringConstraints(pattern=r"^s1\.[0-9a-f]{32}\.[A-Za-z0-9_-]+$")]
 """Text under a key that can be destroyed: `s1.<key's subject>.<nonce and ciphertext>`; see `commands/ports.py`."""
 Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 """A sha256, in hex."""
+FreeText = Annotated[str, StringConstraints(pattern=r"^[^\u0000]*$")]
+"""Text on its way to be sealed: all that UTF-8 can hold, but for U+0000, which no database keeps."""
+Prose = Annotated[
+    str, StringConstraints(max_length=10_000, pattern=r"^[^\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f]*$")
+]
+"""What a person writes to another, before it is sealed: lines of text, no other control characters."""
+LONGEST_WAIT = 315_360_000
+"""Seconds that anything may be waited for: ten years."""
 
 
 class Value(BaseModel):
@@ -99,7 +133,7 @@ class AiConfig(Value):
     """Which model answers and how. A field that is None is inherited: run's default → project → agent."""
 
     provider: Slug | None = None
-    model: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = None
+    model: ModelName | None = None
     temperature: Annotated[Fraction, Field(ge=0, le=2)] | None = None
     max_output_tokens: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
 

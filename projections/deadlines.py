@@ -66,6 +66,7 @@ class Deadlines(Tables):
         Checkpoint.Requested,
         Checkpoint.Resolved,
         Checkpoint.Expired,
+        Checkpoint.Withdrawn,
         Budget.Reserved,
         Budget.Settled,
         Budget.Released,

@@ -70,29 +70,31 @@ class Deadlines:
             try:
                 async with self._leadership.leading("deadlines"):
                     while True:
-                        await self._once()
-                        left = await self._table.seconds_to_next()
-                        await asyncio.sleep(min(max(left or LONGEST_SLEEP, 0.05), LONGEST_SLEEP))
+                        if not await self._once():
+                            left = await self._table.seconds_to_next()
+                            await asyncio.sleep(LONGEST_SLEEP if left is None else min(max(left, 0.02), LONGEST_SLEEP))
                         await self._leadership.check("deadlines")
             except Unavailable as away:
                 log.warning("deadlines wait", reason=str(away))
                 await asyncio.sleep(away.retry_after)
 
-    async def _once(self) -> None:
+    async def _once(self) -> int:
+        """Issue what is due; how many that were. What was tried a moment ago must not stand in the way of the rest."""
         now = asyncio.get_running_loop().time()
         self._tried = {position: at for position, at in self._tried.items() if now - at < AGAIN_SECONDS}
-        due = [each for each in await self._table.due(BATCH) if each.position not in self._tried]
+        due = await self._table.due(BATCH, skipping=self._tried.keys())
         for each in due:
             self._tried[each.position] = now
         await asyncio.gather(*(self._issue(each) for each in due))
+        return len(due)
 
     async def _issue(self, due: Due) -> None:
         stored = (await self._reader.read(due.position - 1, 1, up_to=due.position))[0]
         command = ANSWERS[stored.type](load_event(stored))
         try:
             await self._commands.send(command, self._caller(stored))
-        except Unavailable:
-            self._tried.pop(due.position, None)
+        except Unavailable as away:
+            log.warning("a deadline waits", kind=due.kind, position=due.position, reason=str(away))
         except ToyboxError as refusal:
             log.debug("not due", kind=due.kind, position=due.position, because=refusal.code)
 

@@ -38,12 +38,14 @@ class Reactor:
         commands: Commands,
         cursors: Cursors,
         leadership: Leadership,
+        patience: float = PATIENCE_SECONDS,
     ) -> None:
         self._reactions = dict(reactions)
         self._reader = reader
         self._commands = commands
         self._cursors = cursors
         self._leadership = leadership
+        self._patience = patience
         self.positions: dict[str, int] = {}
         """How far each reaction is, for metrics."""
 
@@ -78,7 +80,8 @@ class Reactor:
     async def _start_positions(self) -> dict[str, int]:
         known = await self._cursors.load(self._reactions)
         fresh = [name for name in self._reactions if name not in known]
-        head = await self._reader.head() if fresh else 0
+        # Where no reaction ever ran, nothing was answered yet: what was asked for before the first worker came must be.
+        head = await self._reader.head() if fresh and known else 0
         started = {name: 0 if self._reactions[name].from_start else head for name in fresh}
         if started:
             await self._cursors.advance(started)
@@ -89,9 +92,15 @@ class Reactor:
         by_key: dict[UUID, list[StoredEvent]] = defaultdict(list)
         for stored in events:
             by_key[Reaction.key(stored)].append(stored)
-        async with asyncio.TaskGroup() as group:
-            for of_one_key in by_key.values():
-                group.create_task(self._answer_key(of_one_key))
+        try:
+            async with asyncio.TaskGroup() as group:
+                for of_one_key in by_key.values():
+                    group.create_task(self._answer_key(of_one_key))
+        except ExceptionGroup as failures:
+            away, others = failures.split(Unavailable)
+            if away is None or others is not None:
+                raise
+            raise Unavailable(f"{len(by_key)} keys wait for the write side ({away.exceptions[0]})") from failures
 
     async def _answer_key(self, events: Iterable[StoredEvent]) -> None:
         for stored in events:
@@ -102,7 +111,7 @@ class Reactor:
     async def answer(self, reaction: Reaction, stored: StoredEvent) -> None:
         """Send what one event asks for. A refusal is an answer; a bug is set aside for people to look at."""
         loop = asyncio.get_running_loop()
-        give_up, attempt = loop.time() + PATIENCE_SECONDS, 0
+        give_up, attempt = loop.time() + self._patience, 0
         while True:
             try:
                 await self._send(reaction, stored)

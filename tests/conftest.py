@@ -4,6 +4,10 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("fast", max_examples=20)
+"""What `make test-fast` asks for; tests that name their own number keep it."""
 
 pytest_plugins = ["tests.support.postgres"]
 
@@ -21,9 +25,12 @@ def fixtures_and_parameters(item: pytest.Item) -> list[str]:
     return [*getattr(item, "fixturenames", ()), *(value for value in parameters if isinstance(value, str))]
 
 
-@pytest.hookimpl(trylast=True)
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark each test with the services that its fixtures reach; only those may open a connection, to this machine."""
+    """Mark each test with the services that its fixtures reach; only those may open a connection, to this machine.
+
+    First of all hooks: pytest's own deselects by marker.
+    """
     for item in items:
         used = fixtures_and_parameters(item)
         for service in (*SERVICES, "loopback"):

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from domain.kernel import EVENT_TYPES, Event
 from toybox.inventory import Module, folder, load, modules, under
@@ -112,7 +113,19 @@ def event_fact(kind: type[Event]) -> EventFact:
 
 
 def _spelled(annotation: Any) -> str:
-    return annotation.__name__ if isinstance(annotation, type) else str(annotation).replace("typing.", "")
+    """A type as people read it; what narrows it further is in the JSON Schema."""
+    arguments = get_args(annotation)
+    match get_origin(annotation):
+        case None:
+            return "None" if annotation is NoneType else getattr(annotation, "__name__", str(annotation))
+        case origin if origin is Annotated:
+            return _spelled(arguments[0])
+        case origin if origin is Literal:
+            return " | ".join(str(each) for each in arguments)
+        case origin if origin in (Union, UnionType):
+            return " | ".join(_spelled(each) for each in arguments)
+        case origin:
+            return f"{origin.__name__}[{', '.join(_spelled(each) for each in arguments)}]"
 
 
 def commands_of(context: str) -> list[CommandFact]:

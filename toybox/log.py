@@ -36,7 +36,7 @@ def set_up(level: str, how: Literal["auto", "json", "text"] = "auto", *, secrets
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    for noisy in ("httpx", "httpx2", "httpcore", "openai", "anthropic", "psycopg.pool", "uvicorn.access"):
+    for noisy in ("uvicorn", "httpx", "httpx2", "httpcore", "openai", "anthropic", "psycopg.pool"):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],

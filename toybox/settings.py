@@ -67,11 +67,6 @@ def environment() -> Mapping[str, str]:
     return os.environ
 
 
-def environment() -> Mapping[str, str]:
-    """The process's environment: where providers' keys are looked up by the names that their registration gives."""
-    return os.environ
-
-
 def secrets_in(environ: Mapping[str, str]) -> list[str]:
     """Secrets that this process knows, so that logs can be kept clean of them."""
     return [environ[name] for name in PROVIDER_KEYS.values() if environ.get(name)]

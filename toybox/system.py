@@ -2,7 +2,10 @@
 
 import asyncio
 import contextlib
+import importlib
 import os
+import pkgutil
+import secrets
 import socket
 from collections.abc import AsyncGenerator, Callable, Collection, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -36,15 +39,16 @@ from commands.handling import Commands
 from commands.sequencer import BatchReport, Sequencer
 from domain.errors import Unavailable
 from streams.deadlines import Deadlines
-from streams.dispatcher import Dispatcher, Spending
+from streams.dispatcher import Dispatcher, Pace, Spending
 from streams.follower import Follower
 from streams.prompts import Prompts
 from streams.reacting import REACTIONS
 from streams.reactor import Reactor
-from toybox import inventory
 from toybox.settings import ALL_ROLES, Role, Settings, environment
 from toybox.supervising import keep_running
 
+REGISTERING = ("domain", "commands", "projections", "streams.reactions")
+"""Packages whose modules register something when they are imported; routes are the HTTP application's own."""
 DRAIN_SECONDS = 20.0
 """How long model calls in flight may go on after a request to stop."""
 log = structlog.get_logger("toybox")
@@ -77,9 +81,14 @@ async def running(
     roles: Collection[Role] = ALL_ROLES,
     environ: Mapping[str, str] | None = None,
     observe: Callable[[BatchReport], None] = lambda _: None,
+    pace: Pace = Pace(),  # noqa: B008 -- frozen
+    dispatcher: type[Dispatcher] = Dispatcher,
 ) -> AsyncGenerator[System]:
-    """Everything that the roles need, started in order and stopped in the opposite order."""
-    inventory.load()
+    """Everything that the roles need, started in order and stopped in the opposite order.
+
+    Campaigns that break things on purpose shorten the pace, and bring a dispatcher with a bug to be caught.
+    """
+    _register()
     data_dir = make_data_dir(settings.data_dir)
     async with AsyncExitStack() as stack:
         conninfo = await _database(settings, data_dir, stack)
@@ -95,7 +104,41 @@ async def running(
         models = ModelRegistry(store, environment() if environ is None else environ)
         stack.push_async_callback(models.aclose)
         stack.push_async_callback(sequencer.stop)
-        system = _assemble(settings, conninfo, opened, store, keyring, sequencer, frozenset(roles), models)
+        objects = LocalObjects(settings.data_dir / "objects", keyring)
+        rates = RateCard.load(settings.data_dir / "rates")
+        commands = Commands(sequencer, keyring)
+        cursors, leadership = PostgresCursors(opened), PostgresLeadership(conninfo)
+        spending = Spending(
+            commands=commands,
+            reader=store,
+            prompts=Prompts(store, keyring, objects, render),
+            models=models,
+            rates=rates,
+            objects=objects,
+            pace=pace,
+        )
+        system = System(
+            settings=settings,
+            conninfo=conninfo,
+            pool=opened,
+            store=store,
+            keyring=keyring,
+            sequencer=sequencer,
+            commands=commands,
+            objects=objects,
+            rates=rates,
+            cursors=cursors,
+            follower=Follower(store, opened),
+            reactor=Reactor(REACTIONS, reader=store, commands=commands, cursors=cursors, leadership=leadership),
+            dispatcher=dispatcher(
+                worker=_unique(settings.worker_name or f"{socket.gethostname()}-{os.getpid()}"),
+                spending=spending,
+                queue=PostgresJobQueue(opened, lease_seconds=pace.lease_seconds),
+                leases=PostgresLeases(opened),
+                slots=settings.worker_slots,
+            ),
+            roles=frozenset(roles),
+        )
         await _follow(system, stack)
         yield system
 
@@ -121,50 +164,16 @@ async def _prepare(settings: Settings, conninfo: str) -> None:
         log.info("migrated", migration=name)
 
 
-def _assemble(
-    settings: Settings,
-    conninfo: str,
-    opened: AsyncConnectionPool[Any],
-    store: PostgresStore,
-    keyring: PostgresKeyring,
-    sequencer: Sequencer,
-    roles: frozenset[Role],
-    models: ModelRegistry,
-) -> System:
-    commands = Commands(sequencer, keyring)
-    objects = LocalObjects(settings.data_dir / "objects", keyring)
-    rates = RateCard.load(settings.data_dir / "rates")
-    cursors = PostgresCursors(opened)
-    leadership = PostgresLeadership(conninfo)
-    return System(
-        settings=settings,
-        conninfo=conninfo,
-        pool=opened,
-        store=store,
-        keyring=keyring,
-        sequencer=sequencer,
-        commands=commands,
-        objects=objects,
-        rates=rates,
-        cursors=cursors,
-        follower=Follower(store, opened),
-        reactor=Reactor(REACTIONS, reader=store, commands=commands, cursors=cursors, leadership=leadership),
-        dispatcher=Dispatcher(
-            worker=settings.worker_name or f"{socket.gethostname()}-{os.getpid()}",
-            spending=Spending(
-                commands=commands,
-                reader=store,
-                prompts=Prompts(store, keyring, objects, render),
-                models=models,
-                rates=rates,
-                objects=objects,
-            ),
-            queue=PostgresJobQueue(opened),
-            leases=PostgresLeases(opened),
-            slots=settings.worker_slots,
-        ),
-        roles=roles,
-    )
+def _register() -> None:
+    for name in REGISTERING:
+        package = importlib.import_module(name)
+        for found in pkgutil.walk_packages(package.__path__, f"{name}."):
+            importlib.import_module(found.name)
+
+
+def _unique(name: str) -> str:
+    """A worker's earlier lives had other names: what they asked for and what they leased is not this one's."""
+    return f"{name}.{secrets.token_hex(3)}"
 
 
 async def _follow(system: System, stack: AsyncExitStack) -> None:

@@ -9,6 +9,7 @@ from pydantic_core import ErrorDetails
 
 from adapters.blueprints.source import Node
 from domain.blueprints import Blueprint, Path, Problem, closest, spelled
+from domain.values import ONE_LINE
 
 _PATTERNS = {
     "^[a-z][a-z0-9-]": "use lower-case letters, digits and dashes, starting with a letter",
@@ -16,7 +17,8 @@ _PATTERNS = {
     "^[A-Za-z0-9][A-Za-z0-9._-]": "use a plain file name such as report.md, without folders",
     "^[a-z]+/": "write a media type such as text/markdown",
     "^[1-9][0-9]{0,5}[smhd]$": "write a number and s, m, h or d, for instance 24h",
-    "^[^\\u0000-\\u001f]+$": "write one line without control characters",
+    ONE_LINE: "write one line without control characters",
+    "^[^\\u0000": "remove the control characters",
 }
 _SAYINGS: Mapping[str, tuple[str, str]] = {
     "missing": ("{owner} has no '{key}'", "add `{key}:`"),

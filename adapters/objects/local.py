@@ -30,8 +30,8 @@ _INCOMING = "incoming"
 class Sealers(Protocol):
     """A keyring whose sealers also seal bytes."""
 
-    async def sealer(self, subject: UUID) -> AesSealer:
-        """The subject's sealer; Refused with code `key_destroyed` once its key is gone."""
+    async def sealer(self, subject: UUID, *, create: bool) -> AesSealer:
+        """The subject's sealer; NotFound or made where there is none, Refused as `key_destroyed` once it is gone."""
         ...
 
 
@@ -46,7 +46,7 @@ class LocalObjects:
 
     async def put(self, subject: UUID, data: bytes | AsyncIterator[bytes]) -> StoredObject:
         """Seal and store; the name appears only when all of it is durable. Storing it again changes nothing."""
-        sealer = await self._keyring.sealer(subject)
+        sealer = await self._keyring.sealer(subject, create=True)
         if isinstance(data, bytes):
             return await asyncio.to_thread(self._put_bytes, subject, sealer, data)
         with self._unless_full(None):
@@ -182,7 +182,7 @@ class LocalObjects:
 
     async def _sealer(self, subject: UUID) -> AesSealer:
         try:
-            return await self._keyring.sealer(subject)
+            return await self._keyring.sealer(subject, create=False)
         except Refused as refused:
             raise NotFound(
                 "this content was erased: the key it was sealed with is destroyed", code="erased"

@@ -21,6 +21,7 @@ from adapters.security.sealing import (
     AesSealer,
     key_destroyed,
     key_missing,
+    no_key,
     subject_of,
 )
 from domain.errors import Refused, Unavailable
@@ -85,14 +86,18 @@ class PostgresKeyring:
 
     async def check_master_key(self) -> None:
         """Refused when this database was sealed under another master key. Call it before anything else."""
-        await self.sealer(INSTALLATION)
+        await self.sealer(INSTALLATION, create=True)
 
-    async def sealer(self, subject: UUID) -> AesSealer:
-        """The subject's sealer; its key is made when it has none. Refused once its key was destroyed.
+    async def sealer(self, subject: UUID, *, create: bool) -> AesSealer:
+        """The subject's sealer. Without a key one is made, or NotFound; Refused once the key was destroyed.
 
         Ask again for each piece of work instead of keeping it: only then does a destroyed key stop working in time.
         """
-        held = self._fresh(subject) or (await self._load([subject])).get(subject) or await self._create(subject)
+        held = self._fresh(subject) or (await self._load([subject])).get(subject)
+        if held is None:
+            if not create:
+                raise no_key(subject)
+            held = await self._create(subject)
         if held.sealer is None:
             raise key_destroyed()
         return held.sealer

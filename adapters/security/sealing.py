@@ -10,7 +10,7 @@ from uuid import UUID
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from domain.errors import Refused
+from domain.errors import NotFound, Refused
 
 KEY_BYTES = 32
 NONCE_BYTES = 12
@@ -82,6 +82,11 @@ def key_destroyed() -> Refused:
     )
 
 
+def no_key(subject: UUID) -> NotFound:
+    """Whatever has text has had a key since it was created."""
+    return NotFound(f"there is no project, job or definition {subject}")
+
+
 def key_missing(subject: UUID) -> Refused:
     """Text was sealed under a key that this installation has never had."""
     return Refused(
@@ -95,9 +100,11 @@ class MemoryKeyring:
     def __init__(self) -> None:
         self._sealers: dict[UUID, AesSealer | None] = {}
 
-    async def sealer(self, subject: UUID) -> AesSealer:
-        """The subject's sealer, made on first use."""
+    async def sealer(self, subject: UUID, *, create: bool) -> AesSealer:
+        """The subject's sealer, made on first use by whoever may."""
         if subject not in self._sealers:
+            if not create:
+                raise no_key(subject)
             self._sealers[subject] = AesSealer(subject, os.urandom(KEY_BYTES))
         found = self._sealers[subject]
         if found is None:

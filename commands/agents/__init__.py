@@ -1,6 +1,6 @@
 """What may be asked of agents: their definitions, their runs and attempts, and what follows from failures."""
 
-from commands.agents.definitions import AddAgent, ConfigureAgent, DefineLibraryAgent, RemoveAgent
+from commands.agents.definitions import AddAgent, ConfigureAgent, DefineLibraryAgent, RemoveAgent, WantedReview
 from commands.agents.failures import FailAgentAttempt, RecoverAgent, SettleFailedAgent
 from commands.agents.outcomes import ApplyDecision, ApplyDecisionsHeldByPause, FinishAgentAttempt
 from commands.agents.runs import (
@@ -29,4 +29,5 @@ __all__ = [
     "StartAgent",
     "StartAgentAttempt",
     "StartReadyAgents",
+    "WantedReview",
 ]

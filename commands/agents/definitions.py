@@ -1,19 +1,34 @@
 """What may be asked of agents' definitions: add them to a project or the library, change them, remove them."""
 
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, StringConstraints
 
 from commands.handling import Command, handler
 from commands.work import UnitOfWork
-from domain.agents import Agent, AssetName, Definition, MediaType, OnFailure, Retries, Review, Timeout
-from domain.errors import NotFound
+from domain.agents import Agent, AssetName, Definition, MediaType, OnFailure, Patience, Retries, Review, Timeout
+from domain.errors import NotFound, Refused
 from domain.ids import agent_id, library_agent_id
 from domain.projects import NewAgent, Project
-from domain.values import AiConfig, Slug
+from domain.values import AiConfig, FreeText, Name, Prose, Slug
 
-Template = Annotated[str, Field(max_length=65_536)]
+Template = Annotated[FreeText, StringConstraints(max_length=65_536)]
+Question = Annotated[Prose, StringConstraints(min_length=1, max_length=4_096)]
+
+
+class WantedReview(BaseModel):
+    """A review as it is asked for, its question not sealed yet."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    title: Name = Review().title
+    question: Question | None = None
+    expires_in_seconds: Patience | None = None
+
+    def sealed(self, work: UnitOfWork) -> Review:
+        """The review as the log keeps it."""
+        question = None if self.question is None else work.seal(self.question)
+        return Review(title=self.title, question=question, expires_in_seconds=self.expires_in_seconds)
 
 
 class Wanted(BaseModel):
@@ -25,18 +40,27 @@ class Wanted(BaseModel):
     ai: AiConfig = AiConfig()
     retries: Retries | None = None
     on_failure: OnFailure = "block"
-    checkpoint: Review | None = None
+    checkpoint: WantedReview | None = None
     output_name: AssetName | None = None
     media_type: MediaType = "text/markdown"
     timeout_seconds: Timeout | None = None
 
     def over(self, known: Definition, work: UnitOfWork) -> Definition:
         """What was known, changed where something was given."""
-        given = {name: getattr(self, name) for name in Definition.model_fields if name in self.model_fields_set}
+        given: dict[str, Any] = {
+            name: getattr(self, name) for name in Definition.model_fields if name in self.model_fields_set
+        }
         for name in ("instructions", "prompt"):
             if given.get(name) is not None:
                 given[name] = work.seal(given[name])
+        if self.checkpoint:
+            given["checkpoint"] = self.checkpoint.sealed(work)
         return Definition.model_validate({**dict(known), **given})
+
+    def has_text(self) -> bool:
+        """Whether it brings text to seal."""
+        question = self.checkpoint.question if self.checkpoint else None
+        return any(text is not None for text in (self.instructions, self.prompt, question))
 
 
 class AddAgent(Wanted, Command, permission="agents.add"):
@@ -48,9 +72,9 @@ class AddAgent(Wanted, Command, permission="agents.add"):
     depends_on: list[Slug] = []
     library: Slug | None = None
 
-    def sealed_under(self) -> UUID:
+    def sealed_under(self) -> UUID | None:
         """The project's key. Text copied from the library stays under the library's."""
-        return self.project_id
+        return self.project_id if self.has_text() else None
 
     def streams(self) -> tuple[UUID, ...]:
         """The project, the agent, and where it is copied from."""
@@ -67,6 +91,10 @@ class DefineLibraryAgent(Wanted, Command, permission="agents.define"):
         """The definition's own key: it belongs to no project."""
         return library_agent_id(self.name)
 
+    def makes_key(self) -> bool:
+        """It is what the key is for."""
+        return True
+
     def streams(self) -> tuple[UUID, ...]:
         """The definition."""
         return (library_agent_id(self.name),)
@@ -78,9 +106,9 @@ class ConfigureAgent(Wanted, Command, permission="agents.configure"):
     agent_id: UUID
     project_id: UUID | None = None
 
-    def sealed_under(self) -> UUID:
+    def sealed_under(self) -> UUID | None:
         """The project's key, or the definition's own."""
-        return self.project_id or self.agent_id
+        return (self.project_id or self.agent_id) if self.has_text() else None
 
 
 class RemoveAgent(Command, permission="agents.remove"):
@@ -99,6 +127,7 @@ def add_agent(command: AddAgent, work: UnitOfWork) -> None:
     stream = agent_id(project.id, command.name)
     definition = command.over(copied, work)
     removed = work.find(Agent, stream)
+    _check_output(command.name, definition, project, work)
     node = NewAgent(
         agent_id=stream,
         name=command.name,
@@ -137,6 +166,7 @@ def configure_agent(command: ConfigureAgent, work: UnitOfWork) -> None:
         project.check_open("have an agent changed")
         if project.status in ("running", "paused"):
             project.ai_for(agent.name, definition.ai)
+        _check_output(agent.name, definition, project, work)
     agent.configure(definition)
 
 
@@ -150,6 +180,19 @@ def remove_agent(command: RemoveAgent, work: UnitOfWork) -> None:
     agent.remove()
     if project:
         project.remove_agent(agent.name)
+
+
+def _check_output(name: str, definition: Definition, project: Project, work: UnitOfWork) -> None:
+    """A file has one author: else one agent's result would pass for another's."""
+    file = definition.asset_name(name)
+    others = [node.agent_id for node in project.agents.values() if node.name != name]
+    for other in work.get_all(Agent, others):
+        if other.definition.asset_name(other.name) == file:
+            raise Refused(
+                f"agent {other.name} produces {file} already: give {name} an output_name of its own",
+                code="output_taken",
+                agent=other.name,
+            )
 
 
 def _there(agent: Agent | None, said: str) -> Agent:

@@ -7,7 +7,7 @@ from commands.handling import Command, handler
 from commands.work import UnitOfWork
 from domain.agents import Agent
 from domain.errors import Refused
-from domain.llm_jobs import LlmJob
+from domain.llm_jobs import LlmJob, reason_of
 from domain.projects import Project
 from domain.values import Code
 
@@ -17,7 +17,6 @@ class FailAgentAttempt(Command, permission="agents.settle"):
 
     job_id: UUID
     kind: Code
-    reason: str
 
 
 class RecoverAgent(Command, permission="agents.settle"):
@@ -41,9 +40,7 @@ def fail_agent_attempt(command: FailAgentAttempt, work: UnitOfWork) -> None:
     if job.status not in ("failed", "cancelled"):
         raise Refused(f"job {job.id} is {job.status}", code="not_due")
     project = project_of(work, agent)
-    # The reason was made for people by an adapter; whatever it is, it must not keep the failure out of the log.
-    reason = " ".join(command.reason.split())[:200] or command.kind
-    agent.fail_attempt(command.kind, reason, retries=project.quality.retries, now=work.now)
+    agent.fail_attempt(command.kind, reason_of(command.kind), retries=project.quality.retries, now=work.now)
     job.deliver(f"agent {agent.name}")
 
 

@@ -16,14 +16,6 @@ from domain.values import Text
 
 UNREVIEWED = "toybox"
 """Who approves a result that nobody asked to review."""
-ENDINGS = {
-    "text/markdown": "md",
-    "text/plain": "txt",
-    "text/html": "html",
-    "text/csv": "csv",
-    "application/json": "json",
-}
-"""Of results whose definition names no file."""
 
 
 class FinishAgentAttempt(Command, permission="agents.settle"):
@@ -57,48 +49,59 @@ def finish_agent_attempt(command: FinishAgentAttempt, work: UnitOfWork) -> None:
     review = agent.definition.checkpoint or (Review() if project.wants_review(agent.name) else None)
     held_by = work.check_new(Checkpoint, checkpoint_id(agent.id, agent.run, agent.attempt)) if review else None
 
-    asset = _store(work, project.id, agent, job.output, held_by)
-    result = AssetRef(asset_id=asset.id, version=asset.newest, digest=asset.digest)
-    if review and held_by:
-        work.add(_checkpoint(held_by, review, project, agent, result, work))
-        agent.hold([Awaited(kind="checkpoint", id=held_by, name=review.title)], result)
+    name = agent.definition.asset_name(agent.name)
+    known = work.find(Asset, asset_id(project.id, name))
+    version = known.newest + 1 if known else 1
+    result = AssetRef(asset_id=asset_id(project.id, name), version=version, digest=job.output.digest)
+    # Made before anything is triggered: what a checkpoint refuses must leave nothing behind.
+    checkpoint = _checkpoint(held_by, review, project, agent, result, work) if review and held_by else None
+
+    asset = _store(work, project.id, name, known, agent, job.output, held_by)
+    if review and checkpoint:
+        work.add(checkpoint)
+        agent.hold([Awaited(kind="checkpoint", id=checkpoint.id, name=review.title)], result)
     else:
         asset.approve(result.version, result.digest, by=UNREVIEWED)
         agent.complete(result)
     job.deliver(f"agent {agent.name}")
 
 
-def _store(work: UnitOfWork, project_id: UUID, agent: Agent, output: Text, held_by: UUID | None) -> Asset:
-    """The result as the first version of an asset, or as the next."""
-    definition, by = agent.definition, f"agent {agent.name}"
-    name = definition.output_name or f"{agent.name}.{ENDINGS.get(definition.media_type, 'txt')}"
-    stream = asset_id(project_id, name)
-    asset = work.find(Asset, stream)
-    if asset is None:
-        return work.add(
-            Asset(
-                id=stream,
-                project_id=project_id,
-                name=name,
-                media_type=definition.media_type,
-                digest=output.digest,
-                size=output.size,
-                agent_id=agent.id,
-                run=agent.run,
-                held_by=held_by,
-                by=by,
-            )
+def _store(
+    work: UnitOfWork,
+    project_id: UUID,
+    name: str,
+    known: Asset | None,
+    agent: Agent,
+    output: Text,
+    held_by: UUID | None,
+) -> Asset:
+    """The result as the next version of an asset, or as the first."""
+    media_type, by = agent.definition.media_type, f"agent {agent.name}"
+    if known:
+        known.supersede(
+            output.digest,
+            output.size,
+            media_type=media_type,
+            agent_id=agent.id,
+            run=agent.run,
+            held_by=held_by,
+            by=by,
         )
-    asset.supersede(
-        output.digest,
-        output.size,
-        media_type=definition.media_type,
-        agent_id=agent.id,
-        run=agent.run,
-        held_by=held_by,
-        by=by,
+        return known
+    return work.add(
+        Asset(
+            id=asset_id(project_id, name),
+            project_id=project_id,
+            name=name,
+            media_type=media_type,
+            digest=output.digest,
+            size=output.size,
+            agent_id=agent.id,
+            run=agent.run,
+            held_by=held_by,
+            by=by,
+        )
     )
-    return asset
 
 
 def _checkpoint(

@@ -1,5 +1,6 @@
 """What may be asked of running agents: start what is due, tell how far it is, stop it, have it run again."""
 
+from collections.abc import Iterable
 from typing import Annotated
 from uuid import UUID
 
@@ -9,9 +10,11 @@ from commands.agents.attempts import NextAttempt, project_of
 from commands.handling import Command, handler
 from commands.work import UnitOfWork
 from domain.agents import Agent
+from domain.checkpoints import Checkpoint
 from domain.errors import NotFound, Refused
 from domain.ids import job_id
 from domain.projects import Project
+from domain.values import Prose
 
 Count = Annotated[int, Field(ge=1)]
 
@@ -59,11 +62,11 @@ class CancelAgent(Command, permission="agents.cancel"):
 
     agent_id: UUID
     project_id: UUID
-    note: str | None = None
+    note: Prose | None = None
 
-    def sealed_under(self) -> UUID:
-        """The project's key."""
-        return self.project_id
+    def sealed_under(self) -> UUID | None:
+        """The project's key, for the note."""
+        return None if self.note is None else self.project_id
 
 
 class ResetAgent(Command, permission="agents.reset"):
@@ -121,8 +124,11 @@ def cancel_agent(command: CancelAgent, work: UnitOfWork) -> None:
     project = project_of(work, agent)
     if project.id != command.project_id:
         raise NotFound(f"project {command.project_id} has no agent {command.agent_id}")
+    reviews = _reviews_of([agent], work)
     project.check_under_way("have an agent cancelled")
     agent.cancel("requested", None if command.note is None else work.seal(command.note))
+    for each in reviews:
+        each.withdraw("agent_cancelled")
 
 
 @handler
@@ -136,9 +142,17 @@ def reset_agent(command: ResetAgent, work: UnitOfWork) -> None:
     again = [each for each in agents if each.status != "defined"]
     if not again:
         raise Refused(f"agent {agent.name} has not run yet, so there is nothing to reset", code="nothing_to_reset")
+    reviews = _reviews_of(again, work)
     if project.status in ("running", "paused"):
         project.reopen(node.phase)
     else:
         project.reset("agent", node.phase, [each.name for each in again])
     for each in again:
         each.reset()
+    for each in reviews:
+        each.withdraw("agent_reset")
+
+
+def _reviews_of(agents: Iterable[Agent], work: UnitOfWork) -> list[Checkpoint]:
+    """The checkpoints that these agents wait at."""
+    return work.get_all(Checkpoint, [each.reviewed_at for each in agents if each.reviewed_at])

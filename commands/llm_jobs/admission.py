@@ -7,7 +7,7 @@ from uuid import UUID
 from pydantic import Field
 
 from commands.handling import Command, handler
-from commands.llm_jobs.addresses import OfJob, OneLine
+from commands.llm_jobs.addresses import Failing, OfJob
 from commands.work import UnitOfWork
 from domain.agents import Agent
 from domain.budgets import Budget
@@ -16,7 +16,7 @@ from domain.ids import attempt_id, budget_id, scopes_of
 from domain.kernel import Aggregate
 from domain.llm_jobs import Attempt, HeldAmount, LlmJob
 from domain.projects import Project
-from domain.values import Amount, Code, Name, Slug, Text
+from domain.values import Amount, ModelName, Name, Slug, Text
 
 Seconds = Annotated[int, Field(ge=1, le=7 * 86_400)]
 
@@ -27,7 +27,7 @@ class AdmitLlmJob(OfJob, Command, permission="llm_jobs.work"):
     attempt: Annotated[int, Field(ge=1)]
     worker: Name
     provider: Slug
-    model: Name
+    model: ModelName
     bound: Amount
     rate_id: Name
     request: str | Text
@@ -36,15 +36,13 @@ class AdmitLlmJob(OfJob, Command, permission="llm_jobs.work"):
 
     def sealed_under(self) -> UUID | None:
         """The project's key, or the job's own."""
-        return self.project_id or self.job_id
+        return (self.project_id or self.job_id) if isinstance(self.request, str) else None
 
 
-class DenyLlmJob(OfJob, Command, permission="llm_jobs.work"):
+class DenyLlmJob(Failing, Command, permission="llm_jobs.work"):
     """Give a job up before its next attempt is let out: it has no price, no provider or no prompt."""
 
     attempt: Annotated[int, Field(ge=1)]
-    kind: Code
-    reason: OneLine
 
 
 @handler
@@ -97,7 +95,7 @@ def deny_llm_job(command: DenyLlmJob, work: UnitOfWork) -> None:
     """Nothing is held and nothing is tried again: somebody has to change something first."""
     job = command.job(work)
     job.check_admissible(command.attempt, work.now)
-    job.deny(command.attempt, kind=command.kind, reason=command.reason)
+    job.deny(command.attempt, kind=command.kind, note=command.note(work))
 
 
 def _paying(job: LlmJob, work: UnitOfWork) -> list[Budget]:

@@ -9,7 +9,7 @@ from uuid import UUID
 from pydantic import BaseModel, Field, model_validator
 
 from commands.handling import Command, handler
-from commands.llm_jobs.addresses import OfJob, OneLine
+from commands.llm_jobs.addresses import Failing, OfJob, OneLine
 from commands.work import UnitOfWork
 from domain.budgets import Budget
 from domain.costs import Cost, CostLine
@@ -61,14 +61,12 @@ class CompleteAttempt(OfAttempt, Billed, Command, permission="llm_jobs.work"):
 
     def sealed_under(self) -> UUID | None:
         """The project's key, or the job's own."""
-        return self.project_id or self.job_id
+        return (self.project_id or self.job_id) if isinstance(self.output, str) else None
 
 
-class FailAttempt(OfAttempt, Billed, Command, permission="llm_jobs.work"):
+class FailAttempt(OfAttempt, Failing, Billed, Command, permission="llm_jobs.work"):
     """Report that an attempt brought no answer. `sent` false is proof that it cannot be charged."""
 
-    kind: Code
-    reason: OneLine
     retryable: bool
     retry_after_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     sent: bool
@@ -124,7 +122,7 @@ def fail_attempt(command: FailAttempt, work: UnitOfWork) -> None:
         job.fail(
             attempt,
             kind=command.kind,
-            reason=command.reason,
+            note=command.note(work),
             retry_at=work.now + delay if command.retryable else None,
         )
     else:

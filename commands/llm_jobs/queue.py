@@ -13,7 +13,7 @@ from domain.budgets import Budget
 from domain.errors import Refused
 from domain.llm_jobs import LlmJob
 from domain.projects import Project
-from domain.values import Fraction, Instant, Name, Slug, Text
+from domain.values import Code, Fraction, FreeText, Instant, ModelName, Slug, Text
 
 
 class ChatMessage(BaseModel):
@@ -21,7 +21,7 @@ class ChatMessage(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     role: Literal["system", "user", "assistant"]
-    content: str
+    content: FreeText
 
 
 class QueueLlmJob(Command, permission="llm_jobs.queue"):
@@ -30,7 +30,7 @@ class QueueLlmJob(Command, permission="llm_jobs.queue"):
     job_id: UUID
     project_id: UUID | None = None
     provider: Slug
-    model: Name
+    model: ModelName
     messages: Annotated[list[ChatMessage], Field(min_length=1)] | Text
     max_output_tokens: Annotated[int, Field(ge=1, le=1_000_000)] = 1024
     temperature: Annotated[Fraction, Field(ge=0, le=2)] | None = None
@@ -43,6 +43,10 @@ class QueueLlmJob(Command, permission="llm_jobs.queue"):
         """The project's key, or the job's own."""
         return self.project_id or self.job_id
 
+    def makes_key(self) -> bool:
+        """The job's own; a project has had its key since it was created."""
+        return self.project_id is None
+
 
 class RequeueLlmJob(Command, permission="llm_jobs.schedule"):
     """Put a job whose retry is due back into the queue."""
@@ -54,7 +58,7 @@ class CancelLlmJob(Command, permission="llm_jobs.cancel"):
     """Say that nobody wants the answer any more; a call in flight is aborted, and what it cost still counts."""
 
     job_id: UUID
-    reason: OneLine
+    reason: Code = "requested"
 
 
 class ResumeParkedJobs(Command, permission="llm_jobs.schedule"):

@@ -27,6 +27,10 @@ class CreateProjectFromBlueprint(OfProject, Command, permission="projects.create
     """In place of the blueprint's own limit for the whole project."""
     name: Name | None = None
 
+    def makes_key(self) -> bool:
+        """From now on the project has one."""
+        return True
+
     def streams(self) -> tuple[UUID, ...]:
         """Everything that is made."""
         agents = [agent_id(self.project_id, spec.name) for spec in self.blueprint.agents]
@@ -117,7 +121,7 @@ def _definition(spec: AgentSpec, work: UnitOfWork) -> Definition:
         checkpoint=review
         and Review(
             title=review.title,
-            question=review.question,
+            question=work.seal(review.question),
             expires_in_seconds=None if expires is None else int(expires.total_seconds()),
         ),
         output_name=output.asset if output else None,

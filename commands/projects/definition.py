@@ -1,14 +1,26 @@
 """What may be asked of a project's definition: create it, add phases, give it inputs, change its settings."""
 
+from typing import Self
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, model_validator
 
 from commands.handling import Command, handler
 from commands.work import UnitOfWork
 from domain.agents import Agent
-from domain.projects import Input, InputKind, InputName, Project, ProjectSettings, QualitySettings, completed
-from domain.values import AiConfig, Name, Slug, Text
+from domain.projects import (
+    Input,
+    InputKind,
+    InputName,
+    InputNumber,
+    Project,
+    ProjectSettings,
+    QualitySettings,
+    completed,
+)
+from domain.values import AiConfig, FreeText, Name, Prose, Slug, Text
+
+_NUMBER = TypeAdapter[str](InputNumber)
 
 
 class GivenInput(BaseModel):
@@ -17,7 +29,16 @@ class GivenInput(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
     name: InputName
     kind: InputKind = "text"
-    text: str | Text
+    text: FreeText | Text
+
+    @model_validator(mode="after")
+    def _is_a_number(self) -> Self:
+        if self.kind == "number":
+            try:
+                _NUMBER.validate_python(self.text, strict=True)
+            except ValidationError as error:
+                raise ValueError(f"{self.name} is no number: write one such as 3 or 0.25") from error
+        return self
 
     def sealed(self, work: UnitOfWork) -> Input:
         """The input as the log keeps it."""
@@ -29,19 +50,27 @@ class OfProject(BaseModel):
 
     project_id: UUID
 
+    def has_text(self) -> bool:
+        """Whether it brings text to seal."""
+        return True
+
     def sealed_under(self) -> UUID | None:
-        """The project's key."""
-        return self.project_id
+        """The project's key. A command without text works without it too: a project may outlive its key."""
+        return self.project_id if self.has_text() else None
 
 
 class CreateProject(OfProject, Command, permission="projects.create"):
     """Make an empty project."""
 
     name: Name
-    description: str | None = None
+    description: Prose | None = None
     ai: AiConfig = AiConfig()
     quality: QualitySettings = QualitySettings()
     settings: ProjectSettings = ProjectSettings()
+
+    def makes_key(self) -> bool:
+        """From now on the project has one."""
+        return True
 
 
 class AddPhase(Command, permission="projects.define"):
@@ -56,13 +85,21 @@ class InitializeProject(OfProject, Command, permission="projects.initialize"):
 
     inputs: list[GivenInput] = []
 
+    def has_text(self) -> bool:
+        """Inputs that were stored before are sealed already."""
+        return any(isinstance(each.text, str) for each in self.inputs)
+
 
 class ChangeProjectSettings(OfProject, Command, permission="projects.configure"):
     """Change name, description or settings; what is left out stays."""
 
     name: Name | None = None
-    description: str | None = None
+    description: Prose | None = None
     settings: ProjectSettings | None = None
+
+    def has_text(self) -> bool:
+        """The description."""
+        return self.description is not None
 
 
 class ChangeQualitySettings(Command, permission="projects.configure"):

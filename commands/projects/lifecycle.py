@@ -7,11 +7,11 @@ from pydantic import model_validator
 
 from commands.handling import Command, handler
 from commands.projects.definition import OfProject
+from commands.projects.stopping import AtWork, agents_of
 from commands.work import UnitOfWork
-from domain.agents import Agent
 from domain.errors import NotFound, Refused
 from domain.projects import Project, ResetScope
-from domain.values import Code, Slug
+from domain.values import Code, Prose, Slug
 
 
 class StartProject(Command, permission="projects.start"):
@@ -24,7 +24,11 @@ class PauseProject(OfProject, Command, permission="projects.pause"):
     """Start nothing new until the project is resumed."""
 
     reason: Code = "requested"
-    note: str | None = None
+    note: Prose | None = None
+
+    def has_text(self) -> bool:
+        """The note."""
+        return self.note is not None
 
 
 class ResumeProject(Command, permission="projects.resume"):
@@ -37,7 +41,11 @@ class CancelProject(OfProject, Command, permission="projects.cancel"):
     """Stop the project and every agent that is at work."""
 
     reason: Code = "requested"
-    note: str | None = None
+    note: Prose | None = None
+
+    def has_text(self) -> bool:
+        """The note."""
+        return self.note is not None
 
 
 class ArchiveProject(Command, permission="projects.archive"):
@@ -66,7 +74,7 @@ class ResetProject(Command, permission="projects.reset"):
 def start_project(command: StartProject, work: UnitOfWork) -> None:
     """Every agent must have a model before the first one spends money."""
     project = work.get(Project, command.project_id)
-    for agent in _agents(project, work):
+    for agent in agents_of(project, work):
         project.ai_for(agent.name, agent.definition.ai)
     project.start()
 
@@ -88,10 +96,9 @@ def resume_project(command: ResumeProject, work: UnitOfWork) -> None:
 def cancel_project(command: CancelProject, work: UnitOfWork) -> None:
     """In one append, so that no agent ever works for a cancelled project."""
     project = work.get(Project, command.project_id)
-    at_work = [agent for agent in _agents(project, work) if agent.is_open]
+    at_work = AtWork.of(agents_of(project, work), work)
     project.cancel(command.reason, _note(command.note, work))
-    for agent in at_work:
-        agent.cancel("project_cancelled")
+    at_work.cancel("project_cancelled")
 
 
 @handler
@@ -105,7 +112,7 @@ def reset_project(command: ResetProject, work: UnitOfWork) -> None:
     """In one append, so that a start that follows at once finds every agent in its place."""
     project = work.get(Project, command.project_id)
     project.check_resettable()
-    agents = {agent.name: agent for agent in _agents(project, work)}
+    agents = {agent.name: agent for agent in agents_of(project, work)}
     match command.what:
         case "phase":
             if command.phase not in project.phases:
@@ -124,10 +131,6 @@ def reset_project(command: ResetProject, work: UnitOfWork) -> None:
     project.reset(command.what, command.phase or first, [agent.name for agent in again])
     for agent in again:
         agent.reset()
-
-
-def _agents(project: Project, work: UnitOfWork) -> list[Agent]:
-    return work.get_all(Agent, [node.agent_id for node in project.agents.values()])
 
 
 def _note(note: str | None, work: UnitOfWork) -> str | None:

@@ -1,21 +1,26 @@
 """What moves a project on: agents whose dependencies are there become ready, phases that are through make way."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 from uuid import UUID
 
 from commands.handling import Command, handler
+from commands.projects.stopping import AtWork, agents_of
 from commands.work import UnitOfWork
 from domain.agents import Agent
 from domain.errors import Refused
-from domain.projects import Project
+from domain.projects import AgentNode, Project
+
+FIRST_LOOK = 16
+"""Agents of a phase that are read before more of them are."""
 
 
 class MarkReadyAgents(Command, permission="projects.advance"):
-    """Make every agent of the present phase ready whose dependencies are completed."""
+    """Make agents of the present phase ready whose dependencies are completed: all, or those after one agent."""
 
     project_id: UUID
+    agent_id: UUID | None = None
 
 
 class CheckPhase(Command, permission="projects.advance"):
@@ -27,7 +32,11 @@ class CheckPhase(Command, permission="projects.advance"):
 @handler
 def mark_ready_agents(command: MarkReadyAgents, work: UnitOfWork) -> None:
     """Those that wait for an agent that was passed over, or failed without blocking, are passed over too."""
-    project, outlooks = _present_phase(command.project_id, work)
+    project, nodes = _present_phase(command.project_id, work)
+    if command.agent_id:
+        ended = work.get(Agent, command.agent_id).name
+        nodes = [node for node in nodes if ended in node.depends_on]
+    outlooks = _outlooks(project, nodes, work)
     due = [each for each in outlooks if each.fate in ("can run", "will be skipped")]
     if not due:
         raise Refused(f"no agent of project {project.name} has become ready", code="not_due")
@@ -41,15 +50,35 @@ def mark_ready_agents(command: MarkReadyAgents, work: UnitOfWork) -> None:
 @handler
 def check_phase(command: CheckPhase, work: UnitOfWork) -> None:
     """A failure that blocks ends the project only once nothing else can run: independent branches go to their end."""
-    project, outlooks = _present_phase(command.project_id, work)
+    project, nodes = _present_phase(command.project_id, work)
+    not_through = Refused(f"phase {project.current_phase} of project {project.name} is not through", code="not_due")
+    if _any_at_work(nodes, work):
+        raise not_through
+    outlooks = _outlooks(project, nodes, work)
     left = [each for each in outlooks if each.fate not in THROUGH]
     if not left:
         project.finish_phase()
         return
     if any(each.fate not in STUCK for each in left):
-        raise Refused(f"phase {project.current_phase} of project {project.name} is not through", code="not_due")
-    culprit = next(each.agent for each in left if each.fate == "blocks")
-    project.fail(f"agent_{culprit.status}", culprit.name)
+        raise not_through
+    at_work = AtWork.of(agents_of(project, work), work)  # of later phases, when the project has gone back to this one
+    culprits = [each.agent for each in left if each.fate == "blocks"]
+    if culprits:
+        project.fail(f"agent_{culprits[0].status}", culprits[0].name)
+    else:
+        project.fail("nothing_can_run", None)
+    at_work.cancel("project_failed")
+
+
+def _any_at_work(nodes: Sequence[AgentNode], work: UnitOfWork) -> bool:
+    """Whether a run has not ended, told by as few agents as possible: those that began last, then ever more of them."""
+    last, seen = list(reversed(nodes)), FIRST_LOOK
+    while True:
+        if any(agent.is_open for agent in work.get_all(Agent, [node.agent_id for node in last[:seen]])):
+            return True
+        if seen >= len(last):
+            return False
+        seen *= 4
 
 
 Fate = Literal["completed", "passed over", "blocks", "at work", "will be skipped", "is stuck", "can run", "waits"]
@@ -90,16 +119,20 @@ class Outlook:
         return cls(agent, "can run" if all(each.fate == "completed" for each in needed) else "waits")
 
 
-def _present_phase(project_id: UUID, work: UnitOfWork) -> tuple[Project, list[Outlook]]:
-    """The project and the outlook of each agent of its present phase; refused unless the project runs."""
+def _present_phase(project_id: UUID, work: UnitOfWork) -> tuple[Project, list[AgentNode]]:
+    """The project and the agents of its present phase, not loaded yet; refused unless the project runs."""
     project = work.get(Project, project_id)
     project.check_runs()
-    nodes = project.agents_of(project.current_phase)
+    return project, project.agents_of(project.current_phase)
+
+
+def _outlooks(project: Project, nodes: Sequence[AgentNode], work: UnitOfWork) -> list[Outlook]:
+    """The outlook of each of these agents."""
     wanted = {name for node in nodes for name in (node.name, *node.depends_on)}
     known: dict[str, Outlook] = {}
     agents = work.get_all(Agent, [node.agent_id for node in project.agents.values() if node.name in wanted])
     for agent in agents:
-        # Dependencies come first; those of an earlier phase have ended, whatever they depend on themselves.
+        # Dependencies come first; what those depend on themselves matters only where it was asked for as well.
         needed = [known[name] for name in project.node(agent.name).depends_on if name in known]
         known[agent.name] = Outlook.of(agent, needed)
-    return project, [known[node.name] for node in nodes]
+    return [known[node.name] for node in nodes]

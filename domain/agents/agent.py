@@ -36,6 +36,8 @@ class Agent(Aggregate):
     """The LLM job of the current attempt, until the run ends."""
     feedback: Sealed | None
     """What a reviewer answered: the current attempt works it in."""
+    percentage: int | None
+    """How far the current attempt has come, as far as it said."""
     waiting_for: list[Awaited]
     retry_at: Instant | None
     """When the next attempt is due, while the agent waits for that."""
@@ -168,6 +170,11 @@ class Agent(Aggregate):
         """The job that may still be answered."""
         return self.job_id if self.status == "running" else None
 
+    @property
+    def reviewed_at(self) -> UUID | None:
+        """The checkpoint that the agent waits at."""
+        return next((each.id for each in self.waiting_for if each.kind == "checkpoint"), None)
+
     def configure(self, definition: Definition) -> None:
         """Change the definition; refused while an attempt runs, which must end as it was started."""
         self._refuse_if("running", "removed", fix="wait until the attempt has ended, or cancel it first")
@@ -244,9 +251,10 @@ class Agent(Aggregate):
         )
 
     def progress(self, percentage: int) -> None:
-        """Say how far the attempt has come; it never goes back."""
+        """Say how far the attempt has come; it never goes back, so what is behind changes nothing."""
         self._check_is("running")
-        self._tell(Agent.Progressed, percentage=percentage)
+        if self.percentage is None or percentage > self.percentage:
+            self._tell(Agent.Progressed, percentage=percentage)
 
     def complete(self, asset: AssetRef) -> None:
         """The result counts."""
@@ -319,7 +327,7 @@ class Agent(Aggregate):
     def _begin_run(self) -> None:
         self.status: AgentStatus = "defined"
         self.attempt = self.failures = 0
-        self.job_id = self.feedback = self.asset = self.skipped_because = None
+        self.job_id = self.feedback = self.asset = self.skipped_because = self.percentage = None
         self.blocks = False
         self._stop_waiting()
 
@@ -343,7 +351,12 @@ class Agent(Aggregate):
     @event(Started)
     def _started(self, attempt: int, job_id: UUID, feedback: str | None) -> None:
         self.status, self.attempt, self.job_id, self.feedback = "running", attempt, job_id, feedback
+        self.percentage = None
         self._stop_waiting()
+
+    @event(Progressed)
+    def _progressed(self, percentage: int) -> None:
+        self.percentage = percentage
 
     @event(Waiting)
     def _held(

@@ -5,25 +5,33 @@ from uuid import UUID
 
 from pydantic import Field, StringConstraints
 
-from domain.values import AiConfig, Digest, Name, Sealed, Slug, Value
+from domain.values import LONGEST_WAIT, AiConfig, Digest, Name, Sealed, Slug, Value
 
 OnFailure = Literal["block", "skip"]
 """What a failed agent means for those that depend on it: they stay where they are, or they are passed over."""
 MAX_RETRIES = 10
 Retries = Annotated[int, Field(ge=0, le=MAX_RETRIES)]
-Seconds = Annotated[int, Field(ge=1)]
+Patience = Annotated[int, Field(ge=1, le=LONGEST_WAIT)]
+"""Seconds that a decision may take."""
 Timeout = Annotated[int, Field(ge=1, le=86_400)]
-Question = Annotated[str, StringConstraints(min_length=1, max_length=4_096)]
 AssetName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
 MediaType = Annotated[str, StringConstraints(pattern=r"^[a-z]+/[a-z0-9][a-z0-9.+-]{0,99}$")]
+ENDINGS = {
+    "text/markdown": "md",
+    "text/plain": "txt",
+    "text/html": "html",
+    "text/csv": "csv",
+    "application/json": "json",
+}
+"""Of results whose definition names no file."""
 
 
 class Review(Value):
     """What a person is asked before an agent's result counts."""
 
     title: Name = "Review before going on"
-    question: Question | None = None
-    expires_in_seconds: Seconds | None = None
+    question: Sealed | None = None
+    expires_in_seconds: Patience | None = None
 
 
 class Definition(Value):
@@ -39,6 +47,10 @@ class Definition(Value):
     output_name: AssetName | None = None
     media_type: MediaType = "text/markdown"
     timeout_seconds: Timeout | None = None
+
+    def asset_name(self, agent: str) -> str:
+        """The file that the result of an agent of this name is kept in."""
+        return self.output_name or f"{agent}.{ENDINGS.get(self.media_type, 'txt')}"
 
 
 class Defining(Definition):

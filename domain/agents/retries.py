@@ -10,11 +10,14 @@ PERMANENT = frozenset(
         "authentication",
         "cancelled",
         "credit_exhausted",
+        "erased",
         "invalid_request",
         "not_kept",
         "output_too_long",
         "price_unknown",
+        "provider_key_missing",
         "refused",
+        "unknown_provider",
     }
 )
 """Kinds of failure that another attempt would only repeat: somebody has to change something first."""

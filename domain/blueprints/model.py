@@ -14,7 +14,7 @@ from pydantic_core import PydanticCustomError
 
 from domain.blueprints.graph import MAX_AGENTS, Vertex, ancestors, closest, graph_problems
 from domain.blueprints.problems import BlueprintError, Problem
-from domain.values import Fraction, Name, PositiveMoney, Slug, Value
+from domain.values import LONGEST_WAIT, Fraction, FreeText, ModelName, Name, PositiveMoney, Prose, Slug, Value
 
 MEBIBYTE = 1_048_576
 _AMOUNT = re.compile(r"(0|[1-9][0-9]{0,11})(\.[0-9]{1,12})?")
@@ -49,8 +49,8 @@ def _schema(kind: str, **rules: object) -> WithJsonSchema:
     return WithJsonSchema({"type": kind, **rules})
 
 
-Prose = Annotated[str, StringConstraints(min_length=1, max_length=4_096)]
-Template = Annotated[str, StringConstraints(min_length=1, max_length=65_536)]
+ShortProse = Annotated[Prose, StringConstraints(min_length=1, max_length=4_096)]
+Template = Annotated[FreeText, StringConstraints(min_length=1, max_length=65_536)]
 InputName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
 FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
 MediaType = Annotated[str, StringConstraints(pattern=r"^[a-z]+/[a-z0-9][a-z0-9.+-]{0,99}$")]
@@ -70,8 +70,8 @@ class InputSpec(Value):
     """Something that a run is given: declared here, set with `--input name=value`, read by templates."""
 
     type: Literal["text", "number", "file"] = Field(description="file: its text is read; number: an integer or decimal")
-    description: Prose
-    default: Annotated[str | int | Decimal | None, WithJsonSchema({"type": ["string", "number"]})] = Field(
+    description: ShortProse
+    default: Annotated[FreeText | int | Decimal | None, WithJsonSchema({"type": ["string", "number"]})] = Field(
         default=None, description="For a file: a path inside the blueprint's folder"
     )
     required: bool = Field(default=True, description="Without a default, must a value be given? If not: empty text")
@@ -88,7 +88,7 @@ class AIConfig(Value):
     """Which model answers, and how; what an agent leaves out it takes from `defaults`."""
 
     provider: Slug | None = None
-    model: Name | None = None
+    model: ModelName | None = None
     temperature: Temperature | None = None
     max_output_tokens: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
 
@@ -103,7 +103,7 @@ class Review(Value):
     """A checkpoint: the agent's output waits for a person's decision."""
 
     title: Name = "Review before going on"
-    question: Prose = "Is this good to go on with?"
+    question: ShortProse = "Is this good to go on with?"
     expires_in: Duration | None = None
 
     @property
@@ -139,6 +139,11 @@ class AgentSpec(Value):
     timeout_seconds: Annotated[int, Field(ge=1, le=86_400)] | None = None
     budget: BudgetLimit | None = None
 
+    @property
+    def asset_name(self) -> str:
+        """The file that its output is kept in."""
+        return self.output.asset if self.output else f"{self.name}.md"
+
 
 class PhaseSpec(Value):
     """Agents that belong together; the next phase begins when all of them are through."""
@@ -161,7 +166,7 @@ class Blueprint(Value):
 
     blueprint: Literal[1] = Field(description="Version of this format")
     name: Slug
-    description: Prose
+    description: ShortProse
     inputs: Mapping[InputName, InputSpec] = Field(default={}, json_schema_extra={"additionalProperties": False})
     budget: BudgetLimit | None = None
     defaults: AIConfig = AIConfig()
@@ -222,12 +227,15 @@ class Blueprint(Value):
             if agent.ai.provider not in (None, self.defaults.provider) and agent.ai.model is None:
                 message = f"agent '{agent.name}' changes the provider to '{agent.ai.provider}' but names no model"
                 yield Problem(message, f"add the model that '{agent.ai.provider}' is to use", (*vertex.path, "ai"))
-            if agent.output is None:
-                continue
-            other = assets.setdefault(agent.output.asset, agent.name)
+            wait = agent.checkpoint.expires_after if agent.checkpoint else None
+            if wait is not None and wait > timedelta(seconds=LONGEST_WAIT):
+                message = f"the checkpoint of agent '{agent.name}' would wait for {wait.days} days"
+                yield Problem(message, "wait for 3650d at most", (*vertex.path, "checkpoint", "expires_in"))
+            asset, path = agent.asset_name, (*vertex.path, *(("output", "asset") if agent.output else ()))
+            other = assets.setdefault(asset, agent.name)
             if other != agent.name:
-                message = f"agents '{other}' and '{agent.name}' both produce the asset '{agent.output.asset}'"
-                yield Problem(message, "give each its own file name", (*vertex.path, "output", "asset"))
+                message = f"agents '{other}' and '{agent.name}' both produce the asset '{asset}'"
+                yield Problem(message, "give each its own file name", path)
 
     def _input_problems(self) -> Iterator[Problem]:
         spellings: dict[str, str] = {}

@@ -1,19 +1,18 @@
-"""The checkpoint aggregate: asked once, looked at, decided exactly once or expired."""
+"""The checkpoint aggregate: asked once, looked at, decided exactly once, expired or withdrawn."""
 
 from datetime import datetime
 from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import Field, StringConstraints
+from pydantic import Field
 
 from domain.errors import Conflict, Refused
 from domain.kernel import Aggregate, Created, event
-from domain.values import Digest, Instant, Name, Sealed, Slug
+from domain.values import Code, Digest, Instant, Name, Sealed, Slug
 
 Decision = Literal["approve", "edit", "reject", "respond"]
 """approve: as it is. edit: in the person's own version. reject: not at all. respond: again, with this said."""
-CheckpointStatus = Literal["pending", "resolved", "expired"]
-Question = Annotated[str, StringConstraints(min_length=1, max_length=4_096)]
+CheckpointStatus = Literal["pending", "resolved", "expired", "withdrawn"]
 Count = Annotated[int, Field(ge=1)]
 
 
@@ -50,7 +49,7 @@ class Checkpoint(Aggregate):
         run: Count
         attempt: Count
         title: Name
-        question: Question | None
+        question: Sealed | None
         asset_id: UUID
         asset_version: Count
         digest: Digest
@@ -81,6 +80,11 @@ class Checkpoint(Aggregate):
         """Nobody decided in time."""
 
         agent_id: UUID
+
+    class Withdrawn(Aggregate.Event, type="checkpoint.withdrawn"):
+        """Nobody has to decide any more: the agent was stopped, or will run again."""
+
+        reason: Code
 
     # --- decisions ---
 
@@ -130,6 +134,12 @@ class Checkpoint(Aggregate):
                 decision=self.decision,
                 by=self.decided_by,
             )
+        if self.status == "withdrawn":
+            raise Refused(
+                f"this checkpoint was withdrawn, because agent {self.agent_name} was stopped or will run again: "
+                "look at its newest result",
+                code="checkpoint_withdrawn",
+            )
         if self.status == "expired" or self._is_overdue(now):
             raise Refused(
                 f"this checkpoint has expired; reset agent {self.agent_name} to have it run and ask again",
@@ -169,6 +179,11 @@ class Checkpoint(Aggregate):
             raise Refused("this checkpoint is not overdue", code="not_due")
         self.trigger_event(Checkpoint.Expired, agent_id=self.agent_id)
 
+    def withdraw(self, reason: str) -> None:
+        """Ask no more; what is decided or has expired stays so."""
+        if self.status == "pending":
+            self.trigger_event(Checkpoint.Withdrawn, reason=reason)
+
     def _is_overdue(self, now: datetime) -> bool:
         return self.due_at is not None and now >= self.due_at
 
@@ -190,3 +205,7 @@ class Checkpoint(Aggregate):
     @event(Expired)
     def _expired(self) -> None:
         self.status = "expired"
+
+    @event(Withdrawn)
+    def _withdrawn(self) -> None:
+        self.status = "withdrawn"

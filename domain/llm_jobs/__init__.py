@@ -2,5 +2,6 @@
 
 from domain.llm_jobs.attempts import Attempt, HeldAmount, Reply, retry_delay
 from domain.llm_jobs.job import JobStatus, LlmJob
+from domain.llm_jobs.reasons import REASONS, reason_of
 
-__all__ = ["Attempt", "HeldAmount", "JobStatus", "LlmJob", "Reply", "retry_delay"]
+__all__ = ["REASONS", "Attempt", "HeldAmount", "JobStatus", "LlmJob", "Reply", "reason_of", "retry_delay"]

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from pydantic import Field
 
-from domain.values import Amount, Code, Name, Slug, Text, TokenUsage, Value
+from domain.values import Amount, Code, ModelName, Name, Slug, Text, TokenUsage, Value
 
 LONGEST_BACKOFF_MS = 60_000
 LONGEST_RETRY_AFTER_MS = 24 * 3_600_000
@@ -29,7 +29,7 @@ class Attempt(Value):
     number: Ordinal
     attempt_id: UUID
     provider: Slug
-    model: Name
+    model: ModelName
     bound: Amount
     rate_id: Name
     holds: list[HeldAmount]
@@ -40,7 +40,7 @@ class Reply(Value):
 
     output: Text
     usage: TokenUsage | None
-    model: Name
+    model: ModelName
     response_id: Name | None
     finish_reason: Code
     queue_ms: Count

@@ -10,7 +10,8 @@ from pydantic import Field
 from domain.errors import Refused
 from domain.kernel import Aggregate, Created, event
 from domain.llm_jobs.attempts import Attempt, Count, HeldAmount, Ordinal, Reply
-from domain.values import Amount, Code, Fraction, Instant, Money, Name, Slug, Text, TokenUsage
+from domain.llm_jobs.reasons import reason_of
+from domain.values import Amount, Code, Fraction, Instant, ModelName, Money, Name, Sealed, Slug, Text, TokenUsage
 
 JobStatus = Literal["queued", "running", "parked", "retrying", "completed", "failed", "cancelled"]
 
@@ -50,12 +51,12 @@ class LlmJob(Aggregate):
         """Somebody wants an answer from a model: an agent's attempt, or a chat that brings its own messages."""
 
         project_id: UUID | None
-        phase: Name | None
+        phase: Slug | None
         agent_id: UUID | None
         run: Ordinal
         attempt: Ordinal
         provider: Slug
-        model: Name
+        model: ModelName
         max_output_tokens: Ordinal
         temperature: Annotated[Fraction, Field(ge=0, le=2)] | None
         priority: int
@@ -70,7 +71,7 @@ class LlmJob(Aggregate):
         attempt: Ordinal
         attempt_id: UUID
         provider: Slug
-        model: Name
+        model: ModelName
         holds: list[HeldAmount]
         bound: Amount
         rate_id: Name
@@ -89,7 +90,7 @@ class LlmJob(Aggregate):
         """The job waits, because a budget cannot hold what it may cost."""
 
         budget_id: UUID
-        scope: str
+        scope: Name
         limit: Amount
         settled: Amount
         held: Amount
@@ -101,6 +102,7 @@ class LlmJob(Aggregate):
         attempt: Ordinal
         kind: Code
         reason: Name
+        note: Sealed | None
 
     class Resumed(Aggregate.Event, type="llm_job.resumed"):
         """The job is back in the queue: a budget has room for it, or its retry is due."""
@@ -116,7 +118,7 @@ class LlmJob(Aggregate):
         usage: TokenUsage | None
         cost: Amount
         provider: Slug
-        model: Name
+        model: ModelName
         response_id: Name | None
         finish_reason: Code
         queue_ms: Count
@@ -129,6 +131,7 @@ class LlmJob(Aggregate):
         attempt: Ordinal
         kind: Code
         reason: Name
+        note: Sealed | None
 
     class RetryScheduled(Aggregate.Event, type="llm_job.retry_scheduled"):
         """An attempt failed in a way that may pass; the next one waits until it is due."""
@@ -137,6 +140,7 @@ class LlmJob(Aggregate):
         due_at: Instant
         kind: Code
         reason: Name
+        note: Sealed | None
 
     class AttemptLost(Aggregate.Event, type="llm_job.attempt_lost"):
         """The worker of an attempt fell silent; what it may still cost stays held until its hold expires."""
@@ -155,7 +159,7 @@ class LlmJob(Aggregate):
     class Cancelled(Aggregate.Event, type="llm_job.cancelled"):
         """Nobody wants the answer any more."""
 
-        reason: Name
+        reason: Code
 
     class ResultDelivered(Aggregate.Event, type="llm_job.result_delivered"):
         """Whoever asked has the outcome."""
@@ -230,10 +234,10 @@ class LlmJob(Aggregate):
             requested=requested,
         )
 
-    def deny(self, number: int, *, kind: str, reason: str) -> None:
+    def deny(self, number: int, *, kind: str, note: str | None) -> None:
         """Fail before anything was held or sent."""
-        self.trigger_event(LlmJob.Denied, attempt=number, kind=kind, reason=reason)
-        self.trigger_event(LlmJob.Failed, attempt=number, kind=kind, reason=reason)
+        self.trigger_event(LlmJob.Denied, attempt=number, kind=kind, reason=reason_of(kind), note=note)
+        self.trigger_event(LlmJob.Failed, attempt=number, kind=kind, reason=reason_of(kind), note=note)
 
     def resume(self, budget_id: UUID) -> None:
         """Back to the queue: the budget has room."""
@@ -255,7 +259,10 @@ class LlmJob(Aggregate):
 
     def charged(self, attempt_id: UUID) -> Attempt:
         """The attempt that a budget still holds money for; both forget it in one append."""
-        return next(each for each in self.unaccounted.values() if each.attempt_id == attempt_id)
+        for each in self.unaccounted.values():
+            if each.attempt_id == attempt_id:
+                return each
+        raise LookupError(f"a budget holds money for attempt {attempt_id}, which job {self.id} does not wait for")
 
     def is_current(self, attempt: Attempt) -> bool:
         """Whether this attempt still decides the job: neither lost, nor overtaken, nor cancelled."""
@@ -271,12 +278,15 @@ class LlmJob(Aggregate):
             **dict(reply),
         )
 
-    def fail(self, attempt: Attempt, *, kind: str, reason: str, retry_at: datetime | None) -> None:
+    def fail(self, attempt: Attempt, *, kind: str, note: str | None, retry_at: datetime | None) -> None:
         """Try again at that time, where attempts are left; else give up."""
-        if retry_at is None or attempt.number >= self.max_attempts:
-            self.trigger_event(LlmJob.Failed, attempt=attempt.number, kind=kind, reason=reason)
+        number, reason = attempt.number, reason_of(kind)
+        if retry_at is None or number >= self.max_attempts:
+            self.trigger_event(LlmJob.Failed, attempt=number, kind=kind, reason=reason, note=note)
         else:
-            self.trigger_event(LlmJob.RetryScheduled, attempt=attempt.number, due_at=retry_at, kind=kind, reason=reason)
+            self.trigger_event(
+                LlmJob.RetryScheduled, attempt=number, due_at=retry_at, kind=kind, reason=reason, note=note
+            )
 
     def lose(self, number: int) -> None:
         """Take the job from a worker that fell silent."""
@@ -285,8 +295,7 @@ class LlmJob(Aggregate):
             raise Refused(f"attempt {self.attempt} is the present one", code="not_due")
         self.trigger_event(LlmJob.AttemptLost, attempt=number, attempt_id=self.unaccounted[number].attempt_id)
         if number >= self.max_attempts:
-            reason = "its worker fell silent and no attempt is left"
-            self.trigger_event(LlmJob.Failed, attempt=number, kind="lost", reason=reason)
+            self.trigger_event(LlmJob.Failed, attempt=number, kind="lost", reason=reason_of("lost"), note=None)
 
     def account_late(self, attempt: Attempt, *, usage: TokenUsage | None, cost: Decimal) -> None:
         self.trigger_event(

@@ -2,7 +2,15 @@
 
 from domain.projects.graph import AgentNode, NewAgent
 from domain.projects.project import EDITABLE, Project, ProjectStatus, ResetScope
-from domain.projects.settings import Input, InputKind, InputName, ProjectSettings, QualitySettings, completed
+from domain.projects.settings import (
+    Input,
+    InputKind,
+    InputName,
+    InputNumber,
+    ProjectSettings,
+    QualitySettings,
+    completed,
+)
 
 __all__ = [
     "EDITABLE",
@@ -10,6 +18,7 @@ __all__ = [
     "Input",
     "InputKind",
     "InputName",
+    "InputNumber",
     "NewAgent",
     "Project",
     "ProjectSettings",

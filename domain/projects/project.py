@@ -34,6 +34,8 @@ class Project(Aggregate):
     agents: dict[str, AgentNode]
     """By name, dependencies before those that wait for them."""
     inputs: list[Input]
+    was_initialized: bool
+    """Whether it has ever been given its inputs: before that, there is nothing to run again."""
 
     class Created(Created, type="project.created"):
         """A project was created."""
@@ -159,6 +161,7 @@ class Project(Aggregate):
         self.project_id, self.name, self.ai, self.quality, self.settings = project_id, name, ai, quality, settings
         self.status: ProjectStatus = "created"
         self.phases, self.phase, self.agents, self.inputs = [], None, {}, []
+        self.was_initialized = False
 
     def add_phase(self, name: str) -> None:
         self._must_be(*EDITABLE, to="get another phase")
@@ -280,6 +283,12 @@ class Project(Aggregate):
 
     def check_resettable(self) -> None:
         self._must_be("initialized", *ENDED, to="be reset")
+        if not self.was_initialized:
+            raise Refused(
+                f"project {self.name} was {self.status} before it was initialized, so nothing of it can run again: "
+                "create it anew",
+                code="never_initialized",
+            )
 
     def reset(self, what: ResetScope, phase: str, agents: list[str]) -> None:
         self.check_resettable()
@@ -343,7 +352,7 @@ class Project(Aggregate):
 
     @event(Initialized)
     def _initialized(self, inputs: list[Input]) -> None:
-        self.status, self.inputs = "initialized", inputs
+        self.status, self.inputs, self.was_initialized = "initialized", inputs, True
 
     @event(Started)
     def _started(self, phase: str) -> None:

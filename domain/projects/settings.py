@@ -9,6 +9,8 @@ from domain.values import AiConfig, Fraction, Slug, Text, Value
 
 InputName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
 InputKind = Literal["text", "number", "file"]
+InputNumber = Annotated[str, StringConstraints(pattern=r"^[-+]?[0-9]{1,30}(\.[0-9]{1,30})?$")]
+"""A number as it is written: `3`, `-0.25`; always finite, and never so long that it takes time to work with."""
 
 
 class QualitySettings(Value):

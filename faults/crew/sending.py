@@ -22,11 +22,11 @@ from faults.crew.stores import STORES
 class InstallationKeyring(MemoryKeyring):
     """The same keys in every process and incarnation, so that a repeated command is recognised."""
 
-    async def sealer(self, subject: UUID) -> AesSealer:
+    async def sealer(self, subject: UUID, *, create: bool) -> AesSealer:
         """A key that anybody could guess: nothing is secret here."""
         if subject not in self._sealers:
             self._sealers[subject] = AesSealer(subject, hashlib.sha256(subject.bytes).digest())
-        return await super().sealer(subject)
+        return await super().sealer(subject, create=create)
 
 
 def quiet_logs() -> None:

@@ -26,7 +26,7 @@ class CheckpointView(View):
     run: int
     attempt: int
     title: str
-    question: str | None
+    question: Sealed | None
     asset_id: UUID
     asset_version: int
     """What was asked about; after a decision, what was decided on."""
@@ -43,7 +43,8 @@ class CheckpointView(View):
     comment: Sealed | None = None
     decided_by: str | None = None
     ended_at: Instant | None = None
-    """When it was decided or expired."""
+    """When it was decided, expired or was withdrawn."""
+    withdrawn_because: str | None = None
     version: int = 1
 
 
@@ -54,8 +55,6 @@ class CheckpointViews(Document[CheckpointView]):
     columns: ClassVar[Mapping[str, Column]] = {
         "status": Column(),
         "agent_id": Column("uuid"),
-        "run": Column("bigint"),
-        "attempt": Column("bigint"),
         "requested_at": Column(),
     }
     indexes: ClassVar[Sequence[Sequence[str]]] = (
@@ -119,6 +118,11 @@ class CheckpointViews(Document[CheckpointView]):
         """Nobody decided in time."""
         return view.but(status="expired", ended_at=stored.recorded_at)
 
+    @on(Checkpoint.Withdrawn)
+    def withdrawn(self, view: CheckpointView, event: Checkpoint.Withdrawn, stored: StoredEvent) -> CheckpointView:
+        """Nobody has to decide any more."""
+        return view.but(status="withdrawn", ended_at=stored.recorded_at, withdrawn_because=event.reason)
+
 
 async def checkpoints(
     connection: Connection,
@@ -150,14 +154,11 @@ class InboxItem(View):
 
 _INBOX: Final = Listing[InboxItem](
     name="inbox",
-    # An agent that was cancelled or reset no longer waits for the decision, whatever its checkpoint says.
-    query="select * from (select c.key, c.requested_at, c.position, c.body from checkpoint_views c"
-    " join agent_details a on a.key = c.agent_id and a.status = 'waiting'"
-    " and (a.run, a.attempt) = (c.run, c.attempt)"
-    " where c.status = 'pending' and {filters}) as found where {after} order by {order}",
+    query="select key, requested_at, position, body from checkpoint_views"
+    " where status = 'pending' and {filters} and {after} order by {order}",
     row=lambda row: InboxItem(position=row["position"], checkpoint=CheckpointView.model_validate(row["body"])),
     order={"requested_at": "text", "key": "uuid"},
-    filters={"project_id": "c.project_id = %(project_id)s"},
+    filters={"project_id": "project_id = %(project_id)s"},
     descending=False,
 )
 
@@ -165,5 +166,5 @@ _INBOX: Final = Listing[InboxItem](
 async def inbox(
     connection: Connection, *, project_id: UUID | None = None, cursor: str | None = None, limit: int = 50
 ) -> Page[InboxItem]:
-    """What can be decided now, the longest waiting first. Reads CheckpointViews and AgentDetails."""
+    """What can be decided now, the longest waiting first. Reads CheckpointViews."""
     return await _INBOX.page(connection, {"project_id": project_id}, cursor=cursor, limit=limit)

@@ -78,6 +78,8 @@ class JobView(View):
     parked: ParkedAt | None
     failure: str | None
     reason: str | None
+    note: Sealed | None
+    """What was said besides, by a provider or a template."""
     output: Output | None
     input_tokens: int | None
     output_tokens: int | None
@@ -128,8 +130,8 @@ _COLUMNS: Final = (
     "job_id, project_id, phase, agent_id, run, agent_attempt, provider, model, status, priority, attempt, max_attempts,"
     " max_output_tokens, timeout_seconds, worker, queued_position, queued_at, not_before, due_at, started_at, ended_at,"
     " parked_at, parked_on, parked_scope, parked_limit, parked_settled, parked_held, parked_requested, failure, reason,"
-    " answered_by, response_id, finish_reason, output_digest, output_size, output_sealed, input_tokens, output_tokens,"
-    " cost, queue_ms, first_token_ms, total_ms, delivered_to, version, position"
+    " note, answered_by, response_id, finish_reason, output_digest, output_size, output_sealed, input_tokens,"
+    " output_tokens, cost, queue_ms, first_token_ms, total_ms, delivered_to, version, position"
 )
 _LIST: Final = Listing[JobView](
     name="llm jobs",
@@ -148,7 +150,7 @@ _DEPTH: Final = "select status, count(*) from llm_jobs where status = any(%s) gr
 _ATTEMPTS: Final = (
     "select a.attempt_id, a.attempt, a.status, a.provider, a.model, a.rate_id, a.bound, a.worker, a.request_digest,"
     " a.request_size, a.admitted_at, a.started_at, a.hold_expires_at, a.ended_at, a.reported_late, a.failure, a.reason,"
-    " a.input_tokens, a.output_tokens, a.total_ms, f.amount as cost, f.estimated"
+    " a.note, a.input_tokens, a.output_tokens, a.total_ms, f.amount as cost, f.estimated"
     " from llm_job_attempts a left join cost_facts f on f.attempt_id = a.attempt_id"
     " where a.job_id = %s order by a.attempt"
 )
@@ -189,6 +191,7 @@ class AttemptView(View):
     reported_late: bool
     failure: str | None
     reason: str | None
+    note: Sealed | None
     input_tokens: int | None
     output_tokens: int | None
     total_ms: int | None

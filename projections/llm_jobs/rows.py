@@ -50,6 +50,7 @@ class JobRow:
     parked_requested: Decimal | None = None
     failure: str | None = None
     reason: str | None = None
+    note: str | None = None
     answered_by: str | None = None
     response_id: str | None = None
     finish_reason: str | None = None
@@ -89,6 +90,7 @@ class AttemptRow:
     reported_late: bool = False
     failure: str | None = None
     reason: str | None = None
+    note: str | None = None
     input_tokens: int | None = None
     output_tokens: int | None = None
     total_ms: int | None = None
@@ -153,14 +155,16 @@ def change_job(row: JobRow, event: Event, stored: StoredEvent) -> None:
         case LlmJob.Completed():
             _complete(row, event, stored)
         case LlmJob.Failed():
-            row.status, row.ended_at, row.failure, row.reason = "failed", stored.recorded_at, event.kind, event.reason
+            row.status, row.ended_at = "failed", stored.recorded_at
+            _fail(row, event)
             _wait_no_longer(row)
         case LlmJob.RetryScheduled():
-            row.status, row.due_at, row.failure, row.reason = "retrying", event.due_at, event.kind, event.reason
+            row.status, row.due_at = "retrying", event.due_at
+            _fail(row, event)
         case LlmJob.AttemptLost():
             row.status, row.worker, row.started_at = "queued", None, None
         case LlmJob.Cancelled():
-            row.status, row.ended_at, row.reason = "cancelled", stored.recorded_at, event.reason
+            row.status, row.ended_at, row.reason, row.note = "cancelled", stored.recorded_at, event.reason, None
             _wait_no_longer(row)
         case LlmJob.ResultDelivered():
             row.delivered_to = event.to
@@ -174,13 +178,17 @@ def _park(row: JobRow, event: LlmJob.Parked, stored: StoredEvent) -> None:
     row.parked_settled, row.parked_held = event.settled, event.held
 
 
+def _fail(row: JobRow | AttemptRow, event: LlmJob.Failed | LlmJob.RetryScheduled) -> None:
+    row.failure, row.reason, row.note = event.kind, event.reason, event.note
+
+
 def _wait_no_longer(row: JobRow) -> None:
     row.due_at = row.parked_at = row.parked_on = row.parked_scope = row.parked_limit = None
     row.parked_settled = row.parked_held = row.parked_requested = None
 
 
 def _complete(row: JobRow, event: LlmJob.Completed, stored: StoredEvent) -> None:
-    row.status, row.ended_at, row.failure, row.reason = "completed", stored.recorded_at, None, None
+    row.status, row.ended_at, row.failure, row.reason, row.note = "completed", stored.recorded_at, None, None, None
     row.answered_by, row.response_id, row.finish_reason = event.model, event.response_id, event.finish_reason
     row.output_digest, row.output_size, row.output_sealed = event.output.digest, event.output.size, event.output.sealed
     row.cost, row.queue_ms, row.first_token_ms = event.cost, event.queue_ms, event.first_token_ms
@@ -199,7 +207,8 @@ def change_attempt(row: AttemptRow, event: Event, stored: StoredEvent) -> None:
             row.status, row.ended_at, row.total_ms = "completed", stored.recorded_at, event.total_ms
             _use(row, event)
         case LlmJob.Failed() | LlmJob.RetryScheduled() if row.status == "running":
-            row.status, row.ended_at, row.failure, row.reason = "failed", stored.recorded_at, event.kind, event.reason
+            row.status, row.ended_at = "failed", stored.recorded_at
+            _fail(row, event)
         case LlmJob.AttemptLost():
             row.status, row.ended_at = "lost", stored.recorded_at
         case LlmJob.Cancelled() if row.status == "running":

@@ -32,6 +32,7 @@ create table llm_jobs (
     parked_requested  numeric,
     failure           text,
     reason            text,
+    note              text,                 -- what the provider said, sealed
     answered_by       text,                 -- the model that the provider names
     response_id       text,
     finish_reason     text,
@@ -75,6 +76,7 @@ create table llm_job_attempts (
     reported_late   boolean     not null,
     failure         text,
     reason          text,
+    note            text,
     input_tokens    bigint,
     output_tokens   bigint,
     total_ms        bigint,

@@ -232,7 +232,7 @@ class OverviewOfAgents(Document[ProjectOverview]):
         )
         return waiting_also(view, review)
 
-    @on(Checkpoint.Resolved, Checkpoint.Expired)
+    @on(Checkpoint.Resolved, Checkpoint.Expired, Checkpoint.Withdrawn)
     def review_over(self, view: ProjectOverview, _event: Event, stored: StoredEvent) -> ProjectOverview:
         """Nobody has to decide any more."""
         return no_longer_waiting(view, stored.stream_id)

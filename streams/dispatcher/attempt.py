@@ -2,33 +2,34 @@
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from contextlib import aclosing
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
-from typing import Protocol, TypedDict
-from uuid import UUID
+from typing import Any, Protocol, TypeVar
 
 import orjson
 import structlog
 
 from commands.handling import Caller, Command, Commands, Principal
-from commands.llm_jobs import AdmitLlmJob, CompleteAttempt, DenyLlmJob, FailAttempt, LoseAttempt
+from commands.llm_jobs import AdmitLlmJob, LoseAttempt
 from commands.models import LanguageModel, Message, ModelError, ModelReply, ModelRequest, Rates, TextDelta
 from commands.objects import Objects
-from domain.costs import CostLine
 from domain.errors import NotFound, Refused, ToyboxError, Unavailable
 from domain.ids import attempt_id
 from domain.llm_jobs import LlmJob
 from domain.log import LogReader, StoredEvent
-from domain.rates import Rate, UnknownRate, bound_of, lines_of
-from domain.values import INLINE_TEXT, Text, TokenUsage
+from domain.rates import Rate, bound_of
+from domain.values import INLINE_TEXT, Text
+from streams.dispatcher.outcomes import Reports, Timing
+from streams.dispatcher.pace import Pace
 from streams.prompts import Prompts
 
-LEASE_SECONDS = 10
-GRACE_SECONDS = 60
-"""How much longer than the attempt's deadline its hold lasts: time to record the outcome, also after a restart."""
 RETRY_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0)
+BEHIND_SECONDS = 0.2
+"""How long a job is left alone after it was looked at: the queue's read model may still show it as it was before."""
+T = TypeVar("T")
 log = structlog.get_logger("toybox.dispatcher")
 
 
@@ -50,20 +51,7 @@ class Spending:
     models: Models
     rates: Rates
     objects: Objects
-
-
-class _Address(TypedDict):
-    job_id: UUID
-    project_id: UUID | None
-    phase: str | None
-    agent_id: UUID | None
-    attempt: int
-
-
-class _Bill(TypedDict):
-    usage: TokenUsage | None
-    lines: list[CostLine]
-    amount: Decimal | None
+    pace: Pace = field(default_factory=Pace)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,63 +59,80 @@ class _Prepared:
     model: LanguageModel
     request: ModelRequest
     rate: Rate
-    bound: Decimal
+    admission: Command
 
 
 class AttemptRun:
     """An attempt in this worker, from the queue to its outcome in the log."""
 
-    def __init__(self, spending: Spending, worker: str, job: LlmJob, attempt: int, queued: StoredEvent) -> None:
+    def __init__(
+        self,
+        spending: Spending,
+        worker: str,
+        job: LlmJob,
+        attempt: int,
+        queued: StoredEvent,
+        *,
+        is_leased: Callable[[], bool] = lambda: True,
+    ) -> None:
         self._with = spending
         self._worker = worker
         self._principal = Principal(f"worker:{worker}", frozenset({"*"}))
         self._queued = queued
+        self._is_leased = is_leased
         self._started_at = 0.0
         self._first_token_at: float | None = None
-        self._task: asyncio.Task[None] | None = None
+        self._calling: asyncio.Task[Any] | None = None
         self._aborted = False
+        self._say = Reports(job, attempt, spending.rates, queued.recorded_at.date())
         self.job = job
         self.attempt = attempt
 
     @classmethod
-    async def of(cls, spending: Spending, worker: str, job_id: UUID, attempt: int | None = None) -> "AttemptRun":
-        """The next attempt of a job as the log has it now, or the one with this number."""
-        job = await spending.prompts.job(job_id)
-        queued = (await spending.reader.read_stream(job_id))[0]
-        return cls(spending, worker, job, job.attempt + 1 if attempt is None else attempt, queued)
+    async def of(
+        cls,
+        spending: Spending,
+        worker: str,
+        queued: StoredEvent,
+        *,
+        attempt: int | None = None,
+        is_leased: Callable[[], bool] = lambda: True,
+    ) -> "AttemptRun":
+        """The next attempt of a queued job as the log has it now, or the one with this number."""
+        job = await spending.prompts.job(queued.stream_id)
+        return cls(spending, worker, job, job.attempt + 1 if attempt is None else attempt, queued, is_leased=is_leased)
 
     def abort(self) -> None:
-        """Give up the call: its job was cancelled, or given to another worker."""
-        if self._task and not self._aborted:
+        """Give up the call: its job was cancelled, or given to another worker. What it cost is recorded all the same.
+
+        Only the call itself is interrupted: an admission or an outcome on its way to the log must get there.
+        """
+        if not self._aborted:
             self._aborted = True
-            self._task.cancel()
+            if self._calling:
+                self._calling.cancel()
 
     async def lose(self) -> None:
         """Say that this attempt's worker fell silent."""
-        await self._send(LoseAttempt(**self._address()), f"lose|{self.job.id}|{self.attempt}")
+        await self._send(LoseAttempt(**self._say.address), f"lose|{self.job.id}|{self.attempt}")
 
-    async def run(self) -> bool:
-        """See it through. False when the job could not be admitted now, for instance because its project is paused."""
+    async def run(self) -> float:
+        """See it through; answers for how many seconds its job is then best left alone."""
         if self.job.status != "queued":
-            return True
-        self._task = asyncio.current_task()
+            return BEHIND_SECONDS
         try:
             prepared = await self._prepare()
         except (Refused, NotFound) as problem:
-            kind = "price_unknown" if isinstance(problem, UnknownRate) else "invalid_request"
-            denial = DenyLlmJob(**self._address(), kind=kind, reason=str(problem))
-            return await self._send(denial, f"deny|{self.job.id}|{self.job.version}")
+            await self._send(self._say.denied(problem), f"deny|{self.job.id}|{self.job.version}")
+            return BEHIND_SECONDS
         # The job's version is part of the key: after parking it is admitted anew under the same attempt number.
-        if not await self._send(await self._admission(prepared), f"admit|{self.job.id}|{self.job.version}"):
-            return False
-        admitted = await self._with.reader.read_stream(self.job.id)
-        if admitted[-1].type == LlmJob.Parked.TYPE:
-            return True
-        queue_ms = _milliseconds(admitted[-1].recorded_at, self._queued.recorded_at)
-        self._started_at = time.monotonic()
-        deadline = self._started_at + self.job.timeout_seconds
-        await self._call(prepared.model, replace(prepared.request, deadline=deadline), prepared.rate, queue_ms)
-        return True
+        if not await self._send(prepared.admission, f"admit|{self.job.id}|{self.job.version}"):
+            return self._with.pace.again_seconds
+        history = await self._with.reader.read_stream(self.job.id)
+        if any(each.type == LlmJob.Admitted.TYPE and each.payload()["attempt"] == self.attempt for each in history):
+            self._aborted = self._aborted or history[-1].type != LlmJob.Started.TYPE
+            await self._call(prepared, _milliseconds(history[-1].recorded_at, self._queued.recorded_at))
+        return BEHIND_SECONDS
 
     # --- before the call ---
 
@@ -144,39 +149,56 @@ class AttemptRun:
             temperature=job.temperature,
             deadline=0,
         )
-        return _Prepared(model, request, rate, bound_of(request.input_upper_bound, job.max_output_tokens, rate))
+        bound = bound_of(request.input_upper_bound, job.max_output_tokens, rate)
+        return _Prepared(model, request, rate, await self._admission(messages, bound, rate))
 
-    async def _admission(self, prepared: _Prepared) -> Command:
+    async def _admission(self, messages: tuple[Message, ...], bound: Decimal, rate: Rate) -> AdmitLlmJob:
+        pace = self._with.pace
         return AdmitLlmJob(
-            **self._address(),
+            **self._say.address,
             worker=self._worker,
             provider=self.job.provider,
             model=self.job.model,
-            bound=prepared.bound,
-            rate_id=prepared.rate.rate_id,
-            request=await self._keep(_as_json(prepared.request.messages)),
-            hold_seconds=self.job.timeout_seconds + GRACE_SECONDS,
-            lease_seconds=LEASE_SECONDS,
+            bound=bound,
+            rate_id=rate.rate_id,
+            request=await self._keep(_as_json(messages)),
+            hold_seconds=self.job.timeout_seconds + pace.grace_seconds,
+            lease_seconds=pace.lease_seconds,
         )
 
     # --- the call and its outcome ---
 
-    async def _call(self, model: LanguageModel, request: ModelRequest, rate: Rate, queue_ms: int) -> None:
-        try:
-            reply = await self._stream(model, request)
-        except ModelError as failure:
-            await self._record(self._failure(failure, rate))
-        except asyncio.CancelledError as stopped:
-            # Cancelled because nobody wants the answer: what the call cost until now still counts.
-            if not self._aborted or self._task is None:
-                raise
-            self._task.uncancel()
-            how_far = stopped.__cause__
-            if not isinstance(how_far, ModelError):
-                how_far = ModelError("cancelled", "the job was cancelled during its call", sent=True)
-            await self._record(self._failure(how_far, rate))
+    async def _call(self, prepared: _Prepared, queue_ms: int) -> None:
+        self._started_at = time.monotonic()
+        request = replace(prepared.request, deadline=self._started_at + self.job.timeout_seconds)
+        if self._aborted:
+            await self._record(self._say.never_sent("cancelled", retryable=False))
+        elif not self._is_leased():
+            # Whoever was silent for so long may be thought dead: its request could reach the provider after the job's
+            # next attempt has been answered.
+            await self._record(self._say.never_sent("lease_lost", retryable=True))
         else:
-            await self._record(await self._completion(reply, rate, queue_ms))
+            try:
+                reply = await self._answer(prepared.model, request)
+            except ModelError as failure:
+                await self._record(self._say.failed(failure, prepared.rate))
+            else:
+                await self._take(reply, prepared.rate, queue_ms)
+
+    async def _answer(self, model: LanguageModel, request: ModelRequest) -> ModelReply:
+        """The provider's answer. A call that nobody wants any more ends as a ModelError that says what it may cost."""
+        self._calling = asyncio.current_task()
+        try:
+            return await self._stream(model, request)
+        except asyncio.CancelledError as stopped:
+            task = asyncio.current_task()
+            if not self._aborted or task is None or task.uncancel() > 0:
+                raise
+            if isinstance(stopped.__cause__, ModelError):
+                raise stopped.__cause__ from None
+            raise ModelError("cancelled", "the job was cancelled during its call", sent=True) from None
+        finally:
+            self._calling = None
 
     async def _stream(self, model: LanguageModel, request: ModelRequest) -> ModelReply:
         async with aclosing(model.stream(request)) as pieces:
@@ -186,53 +208,30 @@ class AttemptRun:
                 self._first_token_at = self._first_token_at or time.monotonic()
         raise ModelError("cut_stream", "the provider's answer ended without a result", sent=True)
 
-    async def _completion(self, reply: ModelReply, rate: Rate, queue_ms: int) -> Command:
+    async def _take(self, reply: ModelReply, rate: Rate, queue_ms: int) -> None:
+        """Keep the answer. Where its text cannot be kept, its cost still can."""
+        if unfinished := self._say.unfinished(reply, rate):
+            await self._record(unfinished)
+            return
         ended_at, first = time.monotonic(), self._first_token_at
-        return CompleteAttempt(
-            **self._address(),
-            **_bill(reply.usage, self._rate_of(reply.model, rate)),
-            output=await self._keep(reply.text),
-            model=reply.model,
-            response_id=reply.response_id,
-            finish_reason=reply.finish_reason,
-            queue_ms=queue_ms,
-            first_token_ms=None if first is None else round((first - self._started_at) * 1000),
-            total_ms=round((ended_at - self._started_at) * 1000),
-        )
-
-    def _rate_of(self, model: str, admitted: Rate) -> Rate:
-        """The rate of the model that answered, where it is known by its own name: aliases resolve to dated models."""
+        timing: Timing = {
+            "queue_ms": queue_ms,
+            "first_token_ms": None if first is None else round((first - self._started_at) * 1000),
+            "total_ms": round((ended_at - self._started_at) * 1000),
+        }
         try:
-            return self._with.rates.rate(self.job.provider, model, self._queued.recorded_at.date())
-        except UnknownRate:
-            return admitted
+            output = await _until_available("an answer waits", self.job, lambda: self._keep(reply.text))
+            taken = await self._record(self._say.answered(reply, output, rate, timing))
+            problem = Refused("it was refused")
+        except Refused as no_place:
+            taken, problem = False, no_place
+        if not taken:
+            await self._record(self._say.not_kept(reply, rate, problem), "cost")
 
-    def _failure(self, failure: ModelError, rate: Rate) -> Command:
-        return FailAttempt(
-            **self._address(),
-            **_bill(failure.usage if failure.may_cost else None, rate),
-            kind=failure.kind,
-            reason=str(failure),
-            retryable=failure.retryable,
-            retry_after_seconds=failure.retry_after,
-            sent=failure.may_cost,
-        )
-
-    async def _record(self, outcome: Command) -> None:
+    async def _record(self, outcome: Command, key: str = "outcome") -> bool:
         """The outcome must reach the log: nobody else knows it. Tried until it does, or this worker ends."""
-        number = 0
-        while True:
-            try:
-                taken = await self._send(outcome, f"outcome|{self.job.id}|{self.attempt}")
-            except Unavailable as away:
-                log.warning("an outcome waits", job=str(self.job.id), reason=str(away))
-                await asyncio.sleep(RETRY_SECONDS[min(number, len(RETRY_SECONDS) - 1)])
-                number += 1
-            else:
-                if not taken and isinstance(outcome, CompleteAttempt):
-                    # Its text cannot be kept, for instance because the project's key was destroyed; its cost can.
-                    await self._send(_cost_only(outcome), f"cost|{self.job.id}|{self.attempt}")
-                return
+        key = f"{key}|{self.job.id}|{self.attempt}"
+        return await _until_available("an outcome waits", self.job, lambda: self._send(outcome, key))
 
     # --- words to the write side ---
 
@@ -262,42 +261,20 @@ class AttemptRun:
         stored = await self._with.objects.put(self.job.project_id or self.job.id, body)
         return Text(digest=stored.digest, size=stored.size)
 
-    def _address(self) -> _Address:
-        return {
-            "job_id": self.job.id,
-            "project_id": self.job.project_id,
-            "phase": self.job.phase,
-            "agent_id": self.job.agent_id,
-            "attempt": self.attempt,
-        }
+
+async def _until_available(saying: str, job: LlmJob, step: Callable[[], Awaitable[T]]) -> T:
+    number = 0
+    while True:
+        try:
+            return await step()
+        except Unavailable as away:
+            log.warning(saying, job=str(job.id), reason=str(away))
+            await asyncio.sleep(RETRY_SECONDS[min(number, len(RETRY_SECONDS) - 1)])
+            number += 1
 
 
 def _as_json(messages: tuple[Message, ...]) -> str:
     return orjson.dumps([{"role": each.role, "content": each.content} for each in messages]).decode()
-
-
-def _bill(usage: TokenUsage | None, rate: Rate) -> _Bill:
-    if usage is None:
-        return {"usage": None, "lines": [], "amount": None}
-    lines = [CostLine(**asdict(line)) for line in lines_of(usage, rate)]
-    return {"usage": usage, "lines": lines, "amount": sum((line.amount for line in lines), Decimal(0))}
-
-
-def _cost_only(done: CompleteAttempt) -> FailAttempt:
-    return FailAttempt(
-        job_id=done.job_id,
-        project_id=done.project_id,
-        phase=done.phase,
-        agent_id=done.agent_id,
-        attempt=done.attempt,
-        usage=done.usage,
-        lines=done.lines,
-        amount=done.amount,
-        kind="not_kept",
-        reason="the answer could not be recorded",
-        retryable=False,
-        sent=True,
-    )
 
 
 def _milliseconds(later: datetime, earlier: datetime) -> int:

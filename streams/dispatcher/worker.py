@@ -1,7 +1,10 @@
 """The worker: takes jobs from the queue into its slots, shows that it lives, takes over from workers that do not."""
 
 import asyncio
+import time
 from contextlib import suppress
+from functools import partial
+from typing import ClassVar
 from uuid import UUID
 
 import structlog
@@ -9,25 +12,31 @@ import structlog
 from domain.errors import Unavailable
 from domain.following import JobQueue, Leases
 from domain.llm_jobs import LlmJob
-from streams.dispatcher.attempt import LEASE_SECONDS, AttemptRun, Spending
+from domain.log import StoredEvent
+from streams.dispatcher.attempt import AttemptRun, Spending
 
-HEARTBEAT_SECONDS = 3.0
-POLL_SECONDS = 1.0
-AGAIN_SECONDS = 2.0
-"""How long a job is left alone that could not be admitted, because its project is paused for instance."""
+LOOKS = (0.02, 0.05, 0.1, 0.2, 0.5)
+"""Pauses after news: the queue's read model follows the log a moment later, so one look is not enough."""
 log = structlog.get_logger("toybox.dispatcher")
 
 
 class Dispatcher:
-    """A worker: up to `slots` calls at once. Any number of workers may share a queue."""
+    """A worker: up to `slots` calls at once. Any number of workers may share a queue.
+
+    `worker` must never have been used before, not even by an earlier life of this process: it stands in command ids.
+    """
+
+    ATTEMPT: ClassVar[type[AttemptRun]] = AttemptRun
 
     def __init__(self, *, worker: str, spending: Spending, queue: JobQueue, leases: Leases, slots: int = 16) -> None:
         self._worker = worker
         self._spending = spending
+        self._pace = spending.pace
         self._queue = queue
         self._leases = leases
         self._slots = slots
         self._running: dict[UUID, AttemptRun | None] = {}
+        self._leased_at: dict[UUID, float] = {}
         self._left_alone: dict[UUID, float] = {}
         self._freed = asyncio.Event()
         self._idle = asyncio.Event()
@@ -41,6 +50,7 @@ class Dispatcher:
     async def run(self) -> None:
         """Work until cancelled; calls in flight are then given up, and what they may cost stays held."""
         self._running.clear()
+        self._leased_at.clear()
         async with asyncio.TaskGroup() as group:
             group.create_task(self._take_jobs(group))
             group.create_task(self._heartbeat())
@@ -56,75 +66,101 @@ class Dispatcher:
                 async with asyncio.timeout(seconds):
                     await self._idle.wait()
 
+    # --- taking jobs ---
+
     async def _take_jobs(self, group: asyncio.TaskGroup) -> None:
-        reader = self._spending.reader
+        looks = 0
         while not self._draining:
             self._freed.clear()
             try:
-                seen = await reader.head()
-                if not await self._start_some(group):
-                    await self._until_something_changes(seen)
+                seen = await self._spending.reader.head()
+                if await self._start_some(group):
+                    looks = 0
+                else:
+                    pause = LOOKS[looks] if looks < len(LOOKS) else self._pace.poll_seconds
+                    looks = 0 if await self._news(seen, self._no_longer_than(pause)) else looks + 1
             except Unavailable as away:
                 log.warning("the queue is away", reason=str(away))
                 await asyncio.sleep(away.retry_after)
 
-    async def _until_something_changes(self, seen: int) -> None:
-        """A slot that became free, or news in the log; the queue's read model may be a little behind either."""
+    def _no_longer_than(self, pause: float) -> float:
+        """Not past the moment when a job that was left alone may be looked at again."""
+        now = time.monotonic()
+        return max(0.02, min([pause, *(until - now for until in self._left_alone.values())]))
+
+    async def _news(self, seen: int, pause: float) -> bool:
+        """Whether, within the pause, a slot became free or something was appended to the log."""
         waits = {
             asyncio.create_task(self._freed.wait()),
-            asyncio.create_task(self._spending.reader.wait(seen, POLL_SECONDS)),
+            asyncio.create_task(self._spending.reader.wait(seen, pause)),
         }
-        done, pending = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        for each in pending:
-            each.cancel()
-        await asyncio.gather(*pending, return_exceptions=True)
-        for each in done:
-            each.result()
-        await asyncio.sleep(0.01)
+        try:
+            done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for each in waits:
+                each.cancel()
+        await asyncio.gather(*(each for each in waits if each not in done), return_exceptions=True)
+        return any(each.result() is True or each.result() > seen for each in done)
 
     async def _start_some(self, group: asyncio.TaskGroup) -> int:
         free = self._slots - len(self._running)
         if free <= 0:
             return 0
-        now = asyncio.get_running_loop().time()
+        now = time.monotonic()
         self._left_alone = {job: until for job, until in self._left_alone.items() if until > now}
         ready = await self._queue.ready(free, skipping=[*self._running, *self._left_alone])
-        claimed = await self._leases.claim(ready, self._worker, LEASE_SECONDS) if ready else set[UUID]()
+        claimed = await self._leases.claim(ready, self._worker, self._pace.lease_seconds) if ready else set[UUID]()
         for job_id in claimed:
             self._running[job_id] = None
+            self._leased_at[job_id] = now
             group.create_task(self._work_on(job_id), name=f"job {job_id}")
         return len(claimed)
 
     async def _work_on(self, job_id: UUID) -> None:
         try:
-            attempt = await AttemptRun.of(self._spending, self._worker, job_id)
-            self._running[job_id] = attempt
-            if not await attempt.run():
-                self._leave_alone(job_id, AGAIN_SECONDS)
+            attempt = self._running[job_id] = await self._attempt(job_id)
+            self._leave_alone(job_id, await attempt.run())
         except Unavailable as away:
             log.warning("a job waits", job=str(job_id), reason=str(away))
             self._leave_alone(job_id, away.retry_after)
         except Exception:
             # A bug with one job must not end the worker; its lease runs out and it is tried again.
             log.exception("a job failed unexpectedly", job=str(job_id))
-            self._leave_alone(job_id, LEASE_SECONDS)
+            self._leave_alone(job_id, self._pace.lease_seconds)
         finally:
             self._running.pop(job_id, None)
+            self._leased_at.pop(job_id, None)
             with suppress(Unavailable):
                 await self._leases.release(job_id, self._worker)
             self._freed.set()
             if not self._running:
                 self._idle.set()
 
+    async def _attempt(self, job_id: UUID, number: int | None = None) -> AttemptRun:
+        queued = (await self._spending.reader.read_stream(job_id))[0]
+        return await self.ATTEMPT.of(
+            self._spending, self._worker, queued, attempt=number, is_leased=partial(self._is_leased, job_id)
+        )
+
+    def _is_leased(self, job_id: UUID) -> bool:
+        """Whether no other worker can think yet that this one is dead."""
+        return time.monotonic() - self._leased_at.get(job_id, -self._pace.lease_seconds) < self._pace.lease_seconds
+
     def _leave_alone(self, job_id: UUID, seconds: float) -> None:
-        self._left_alone[job_id] = asyncio.get_running_loop().time() + seconds
+        self._left_alone[job_id] = time.monotonic() + seconds
+
+    # --- living and dying ---
 
     async def _heartbeat(self) -> None:
+        """Of the jobs that are really worked on: a lease that nobody could give back must run out."""
         while True:
-            await asyncio.sleep(HEARTBEAT_SECONDS)
-            if self._running:
+            await asyncio.sleep(self._pace.heartbeat_seconds)
+            if held := list(self._leased_at):
+                now = time.monotonic()
                 with suppress(Unavailable):
-                    await self._leases.renew(self._worker)
+                    for job_id in await self._leases.renew(held, self._worker):
+                        if job_id in self._leased_at:
+                            self._leased_at[job_id] = now
 
     async def _watch_cancellations(self) -> None:
         """Abort a call whose job was cancelled or given to another worker."""
@@ -134,22 +170,28 @@ class Dispatcher:
         while True:
             try:
                 position = await reader.head() if position is None else position
-                head = await reader.wait(position, POLL_SECONDS * 5)
-                for stored in await reader.read(position, 1000, types=types, up_to=head):
-                    attempt = self._running.get(stored.stream_id)
-                    if attempt:
-                        attempt.abort()
-                position = head
+                head = await reader.wait(position, self._pace.poll_seconds * 5)
+                for stored in await reader.read(position, 1_000_000, types=types, up_to=head):
+                    self.heard(stored)
+                position = max(position, head)
             except Unavailable as away:
                 await asyncio.sleep(away.retry_after)
+
+    def heard(self, stored: StoredEvent) -> None:
+        """A job was cancelled, or an attempt lost: the call for it is aborted, where it runs here.
+
+        The job's next attempt, which may already run here, is not the one that was lost.
+        """
+        attempt = self._running.get(stored.stream_id)
+        if attempt and stored.payload().get("attempt", attempt.attempt) == attempt.attempt:
+            attempt.abort()
 
     async def _recover_lost(self) -> None:
         """Give jobs of silent workers back to the queue; the decide lets only one of us do it."""
         while True:
-            await asyncio.sleep(HEARTBEAT_SECONDS)
+            await asyncio.sleep(self._pace.heartbeat_seconds)
             try:
-                for lost in await self._queue.lost(LEASE_SECONDS):
-                    attempt = await AttemptRun.of(self._spending, self._worker, lost.job_id, lost.attempt)
-                    await attempt.lose()
+                for lost in await self._queue.lost(self._pace.lease_seconds):
+                    await (await self._attempt(lost.job_id, lost.attempt)).lose()
             except Unavailable as away:
                 await asyncio.sleep(away.retry_after)

@@ -14,6 +14,6 @@ from streams.reacting import reaction
 def fail_agent_attempts(happened: Event, stored: StoredEvent) -> Iterable[Command]:
     """The agent decides whether it tries again."""
     if isinstance(happened, LlmJob.Failed):
-        yield FailAgentAttempt(job_id=stored.stream_id, kind=happened.kind, reason=happened.reason)
+        yield FailAgentAttempt(job_id=stored.stream_id, kind=happened.kind)
     if isinstance(happened, LlmJob.Cancelled):
-        yield FailAgentAttempt(job_id=stored.stream_id, kind="cancelled", reason=happened.reason)
+        yield FailAgentAttempt(job_id=stored.stream_id, kind="cancelled")

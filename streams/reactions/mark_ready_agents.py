@@ -20,7 +20,8 @@ from streams.reacting import reaction
     Agent.Skipped,
     Agent.Reset,
 )
-def mark_ready_agents(_happened: Event, stored: StoredEvent) -> Iterable[Command]:
-    """Definitions of the library have no project."""
+def mark_ready_agents(happened: Event, stored: StoredEvent) -> Iterable[Command]:
+    """An agent that ended concerns those that wait for it. Definitions of the library have no project."""
     if stored.project_id:
-        yield MarkReadyAgents(project_id=stored.project_id)
+        ended = stored.stream_id if isinstance(happened, Agent.Completed | Agent.Skipped) else None
+        yield MarkReadyAgents(project_id=stored.project_id, agent_id=ended)

@@ -17,7 +17,7 @@ from adapters.postgres.connections import pool
 from adapters.postgres.keyring import INSTALLATION, PostgresKeyring
 from adapters.security.master_key import master_key
 from adapters.security.sealing import KEY_BYTES, AesSealer, MemoryKeyring
-from domain.errors import Refused, Unavailable
+from domain.errors import NotFound, Refused, Unavailable
 from domain.values import derived_id
 
 Keyring = PostgresKeyring | MemoryKeyring
@@ -52,25 +52,37 @@ def another_process(
 
 async def test_what_is_sealed_can_be_unsealed_in_one_go(keyring: Keyring) -> None:
     words = [(ADA, "one"), (BOB, "two"), (ADA, "three"), (EVE, "")]
-    sealed = [(await keyring.sealer(subject)).seal(text) for subject, text in words]
+    sealed = [(await keyring.sealer(subject, create=True)).seal(text) for subject, text in words]
     assert await keyring.unseal(sealed) == [text for _, text in words]
     assert await keyring.unseal([]) == []
 
 
 async def test_a_destroyed_key_takes_its_text_with_it_and_no_other(keyring: Keyring) -> None:
-    sealed = [(await keyring.sealer(subject)).seal("text") for subject in (ADA, BOB)]
+    sealed = [(await keyring.sealer(subject, create=True)).seal("text") for subject in (ADA, BOB)]
     assert await keyring.destroy(ADA)
     assert await keyring.unseal(sealed) == [None, "text"]
     with pytest.raises(Refused) as refused:
-        await keyring.sealer(ADA)
+        await keyring.sealer(ADA, create=True)
     assert refused.value.code == "key_destroyed"
 
 
+async def test_a_key_is_made_only_by_whoever_creates_what_it_is_for(keyring: Keyring) -> None:
+    for _ in range(2):
+        with pytest.raises(NotFound, match=str(ADA)):
+            await keyring.sealer(ADA, create=False)
+    made = await keyring.sealer(ADA, create=True)
+    found = await keyring.sealer(ADA, create=False)
+    assert found.unseal(made.seal("text")) == "text"
+    await keyring.destroy(ADA)
+    with pytest.raises(Refused):
+        await keyring.sealer(ADA, create=False)
+
+
 async def test_destroying_twice_or_what_never_was_is_said(keyring: Keyring) -> None:
-    await keyring.sealer(ADA)
+    await keyring.sealer(ADA, create=True)
     assert [await keyring.destroy(ADA), await keyring.destroy(ADA), await keyring.destroy(BOB)] == [True, False, False]
     with pytest.raises(Refused):
-        await keyring.sealer(BOB)
+        await keyring.sealer(BOB, create=True)
 
 
 async def test_text_of_a_key_that_never_was_is_an_alarm_not_an_erasure(keyring: Keyring) -> None:
@@ -81,8 +93,8 @@ async def test_text_of_a_key_that_never_was_is_an_alarm_not_an_erasure(keyring: 
 
 
 async def test_fingerprints_tell_texts_apart_and_subjects_too(keyring: Keyring) -> None:
-    one, two = await keyring.sealer(ADA), await keyring.sealer(BOB)
-    assert one.fingerprint(b"x") == (await keyring.sealer(ADA)).fingerprint(b"x")
+    one, two = await keyring.sealer(ADA, create=True), await keyring.sealer(BOB, create=True)
+    assert one.fingerprint(b"x") == (await keyring.sealer(ADA, create=True)).fingerprint(b"x")
     assert len({one.fingerprint(b"x"), one.fingerprint(b"y"), two.fingerprint(b"x")}) == 3
 
 
@@ -116,25 +128,25 @@ def test_sealed_bytes_are_bound_to_what_they_belong_to() -> None:
 
 async def test_processes_that_make_a_key_at_once_end_up_with_the_same(opened: AsyncConnectionPool[Any]) -> None:
     processes = [another_process(opened) for _ in range(8)]
-    sealers = await asyncio.gather(*(each.sealer(ADA) for each in processes))
+    sealers = await asyncio.gather(*(each.sealer(ADA, create=True) for each in processes))
     sealed = [each.seal("text") for each in sealers]
     assert await another_process(opened).unseal(sealed) == ["text"] * 8
 
 
 async def test_the_key_itself_is_not_in_the_table(opened: AsyncConnectionPool[Any], database: str) -> None:
-    sealed = (await another_process(opened).sealer(ADA)).seal("text")
+    sealed = (await another_process(opened).sealer(ADA, create=True)).seal("text")
     async with await psycopg.AsyncConnection.connect(database) as connection:
         row = await (await connection.execute("select wrapped from subject_keys")).fetchone()
     assert row
     assert AesSealer(ADA, row[0][-KEY_BYTES:]).fingerprint(b"x") != (
-        await another_process(opened).sealer(ADA)
+        await another_process(opened).sealer(ADA, create=True)
     ).fingerprint(b"x")
     assert await another_process(opened).unseal([sealed]) == ["text"]
 
 
 async def test_no_process_reads_on_once_destroying_was_answered(opened: AsyncConnectionPool[Any]) -> None:
     one, two = another_process(opened), another_process(opened)
-    sealed = [(await one.sealer(ADA)).seal("text")]
+    sealed = [(await one.sealer(ADA, create=True)).seal("text")]
     reads: list[tuple[float, str | None]] = []
 
     async def read_on() -> None:
@@ -151,12 +163,12 @@ async def test_no_process_reads_on_once_destroying_was_answered(opened: AsyncCon
     assert len(reads) > 5, "the other process was to read from its cache meanwhile"
     assert all(text is None for began, text in reads if began >= answered)
     with pytest.raises(Refused):
-        await two.sealer(ADA)
+        await two.sealer(ADA, create=True)
 
 
 async def test_an_answer_that_was_on_its_way_does_not_bring_a_key_back(opened: AsyncConnectionPool[Any]) -> None:
     keyring = another_process(opened)
-    sealer = await keyring.sealer(ADA)
+    sealer = await keyring.sealer(ADA, create=True)
     late = keyring._held[ADA]
     await keyring.destroy(ADA)
     assert keyring._hold(ADA, late).sealer is None
@@ -166,17 +178,17 @@ async def test_an_answer_that_was_on_its_way_does_not_bring_a_key_back(opened: A
 async def test_a_key_cannot_be_made_after_its_grave(opened: AsyncConnectionPool[Any]) -> None:
     outcomes = await asyncio.gather(
         another_process(opened).destroy(ADA),
-        *(another_process(opened).sealer(ADA) for _ in range(5)),
+        *(another_process(opened).sealer(ADA, create=True) for _ in range(5)),
         return_exceptions=True,
     )
     assert isinstance(outcomes[0], bool)
     with pytest.raises(Refused):
-        await another_process(opened).sealer(ADA)
+        await another_process(opened).sealer(ADA, create=True)
 
 
 async def test_only_so_many_keys_are_kept(opened: AsyncConnectionPool[Any]) -> None:
     keyring = another_process(opened, cached=3)
-    sealed = [(await keyring.sealer(derived_id("test-subject", n))).seal(str(n)) for n in range(10)]
+    sealed = [(await keyring.sealer(derived_id("test-subject", n), create=True)).seal(str(n)) for n in range(10)]
     assert await keyring.unseal(sealed) == [str(n) for n in range(10)]
     assert len(keyring._held) == 3
 
@@ -204,30 +216,30 @@ async def test_a_wrong_master_key_is_noticed_at_the_start(opened: AsyncConnectio
     "damage", ["(select wrapped from subject_keys where subject = %(other)s)", "substr(wrapped, 1, 5)", "'\\x01'"]
 )
 async def test_an_altered_key_is_not_used(opened: AsyncConnectionPool[Any], damage: str) -> None:
-    await another_process(opened).sealer(ADA)
-    await another_process(opened).sealer(BOB)
+    await another_process(opened).sealer(ADA, create=True)
+    await another_process(opened).sealer(BOB, create=True)
     async with opened.connection() as connection:
         statement = f"update subject_keys set wrapped = {damage} where subject = %(subject)s"
         await connection.execute(statement.encode(), {"subject": ADA, "other": BOB})
     with pytest.raises(Refused, match="restore subject_keys"):
-        await another_process(opened).sealer(ADA)
+        await another_process(opened).sealer(ADA, create=True)
 
 
 async def test_without_the_database_the_caller_is_told_to_come_back(database: str) -> None:
     connections = pool(database)
     await connections.open()
     keyring = PostgresKeyring(connections, MASTER, recheck_seconds=RECHECK)
-    await keyring.sealer(ADA)
+    await keyring.sealer(ADA, create=True)
     await connections.close()
     await asyncio.sleep(RECHECK)
-    for attempt in (keyring.sealer(ADA), keyring.sealer(BOB), keyring.destroy(ADA)):
+    for attempt in (keyring.sealer(ADA, create=True), keyring.sealer(BOB, create=True), keyring.destroy(ADA)):
         with pytest.raises(Unavailable, match="the database is away"):
             await attempt
 
 
 async def test_an_answer_older_than_the_promise_is_not_used(opened: AsyncConnectionPool[Any]) -> None:
     with pytest.raises(Unavailable, match="whether a key still exists"):
-        await another_process(opened, recheck_seconds=0).sealer(ADA)
+        await another_process(opened, recheck_seconds=0).sealer(ADA, create=True)
 
 
 # --- the master key's file ---

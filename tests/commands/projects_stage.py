@@ -10,6 +10,7 @@ from commands.handling import Command, handler
 from commands.projects import AddPhase, CreateProject, GivenInput, InitializeProject, StartProject
 from commands.work import UnitOfWork
 from domain.agents import Agent, AssetRef, Awaited
+from domain.checkpoints import Checkpoint
 from domain.ids import agent_id, asset_id, checkpoint_id
 from domain.projects import Project
 from domain.values import AiConfig
@@ -38,6 +39,12 @@ class HoldAgentByHand(Command, permission="staging.finish"):
     with_asset: bool = True
 
 
+class BreakAgentByHand(Command, permission="staging.finish"):
+    """Have an agent fail that had completed, as no command of the product can."""
+
+    agent_id: UUID
+
+
 class AnswerByHand(Command, permission="staging.finish"):
     """Let an agent that is held back run again with a reviewer's answer."""
 
@@ -61,8 +68,33 @@ def finish_agent_by_hand(command: FinishAgentByHand, work: UnitOfWork) -> None:
 def hold_agent_by_hand(command: HoldAgentByHand, work: UnitOfWork) -> None:
     """Waiting."""
     agent = work.get(Agent, command.agent_id)
-    awaited = Awaited(kind="checkpoint", id=checkpoint_id(agent.id, agent.run, agent.attempt), name="Review")
-    agent.hold([awaited], _asset(agent) if command.with_asset else None)
+    stream = work.check_new(Checkpoint, checkpoint_id(agent.id, agent.run, agent.attempt))
+    awaited, asset = Awaited(kind="checkpoint", id=stream, name="Review"), _asset(agent)
+    checkpoint = Checkpoint(
+        id=stream,
+        project_id=agent.project_id,
+        phase=agent.phase,
+        agent_id=agent.id,
+        agent_name=agent.name,
+        run=agent.run,
+        attempt=agent.attempt,
+        title="Review",
+        question=None,
+        asset_id=asset.asset_id,
+        asset_version=1,
+        digest=asset.digest,
+        due_at=None,
+    )
+    agent.hold([awaited], asset if command.with_asset else None)
+    work.add(checkpoint)
+
+
+@handler
+def break_agent_by_hand(command: BreakAgentByHand, work: UnitOfWork) -> None:
+    """Failed."""
+    agent = work.get(Agent, command.agent_id)
+    facts = {"run": agent.run, "attempt": agent.attempt, "code": "test", "reason": "test", "on_failure": "block"}
+    agent.trigger_event(Agent.Failed, **facts)
 
 
 @handler
@@ -120,6 +152,6 @@ async def fail_job(story: Story, name: str, kind: str = "timeout") -> UUID:
     project = story.id("project")
     await story.given(
         admit(job, hold_seconds=HOLD, project_id=project),
-        fail(job, kind=kind, retryable=False, reason="busy", project_id=project),
+        fail(job, kind=kind, retryable=False, detail="busy", project_id=project),
     )
     return job

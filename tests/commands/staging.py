@@ -33,6 +33,14 @@ class StageAgentJob(Command, permission="staging.make"):
         """The agent's id."""
         return agent_id(self.project_id, self.agent)
 
+    def sealed_under(self) -> UUID:
+        """The project's key."""
+        return self.project_id
+
+    def makes_key(self) -> bool:
+        """A project has one from its beginning."""
+        return True
+
 
 class PauseStage(Command, permission="staging.make"):
     """Pause the project."""
@@ -174,7 +182,7 @@ def complete(job: UUID, amount: str | None = "0.4", attempt: int = 1, **over: An
 
 def fail(job: UUID, amount: str | None = None, attempt: int = 1, **over: Any) -> FailAttempt:
     """A call without an answer: retryable, sent and uncounted, unless said otherwise."""
-    facts: dict[str, Any] = {"kind": "overloaded", "reason": "busy", "retryable": True, "sent": True}
+    facts: dict[str, Any] = {"kind": "overloaded", "detail": "busy", "retryable": True, "sent": True}
     return FailAttempt(job_id=job, attempt=attempt, **(facts | (bill(amount) if amount else {}) | over))
 
 

@@ -194,7 +194,7 @@ async def test_a_key_that_opens_nothing_is_not_replaced(story: Story) -> None:
 async def test_a_cached_key_equals_the_replay_of_its_stored_bytes(story: Story) -> None:
     await story.given(issue(1, expires_at=story.clock.now + timedelta(days=1)), rotate(1, 2))
     await story.given(RevokeAccessKey(key_id=known(1).key_id))
-    cached = story.sequencer._cache[known(1).key_id]
+    cached = story.sequencer.aggregates[known(1).key_id]
     assert cached == story.state(AccessKey, known(1).key_id)
     assert AccessKey.from_snapshot(cached.id, cached.version, cached.snapshot()) == cached
 

@@ -4,6 +4,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 import pytest
+from pydantic import ValidationError
 
 from commands.agents import (
     AddAgent,
@@ -33,7 +34,7 @@ from domain.agents import Agent, backoff
 from domain.agents.retries import FIRST_MS, LONGEST_MS
 from domain.errors import Conflict, NotFound, Refused
 from domain.ids import agent_id, job_id, library_agent_id
-from domain.llm_jobs import LlmJob
+from domain.llm_jobs import LlmJob, reason_of
 from domain.projects import ProjectSettings
 from domain.values import AiConfig
 from tests.commands.projects_stage import (
@@ -76,7 +77,7 @@ async def running(story: Story, **of: object) -> UUID:
 async def failed_once(story: Story, kind: str = "timeout") -> None:
     """The present attempt's job fails, and the agent hears of it."""
     job = await fail_job(story, "writer", kind)
-    await story.given(FailAgentAttempt(job_id=job, kind=kind, reason="busy"))
+    await story.given(FailAgentAttempt(job_id=job, kind=kind))
 
 
 # --- definitions ---
@@ -150,6 +151,37 @@ async def test_a_definition_of_the_library_never_runs(story: Story) -> None:
     story.then_refused(Refused, code="not_due")
 
 
+@pytest.mark.parametrize(
+    "output", [{"output_name": "writer.md"}, {"output_name": "notes.rst"}, {"name": "notes", "media_type": "text/html"}]
+)
+async def test_no_two_agents_keep_their_results_in_one_file(story: Story, output: dict[str, str]) -> None:
+    of = {"writer": {}, "noter": {"output_name": "notes.rst"}, "pager": {"output_name": "notes.html"}}
+    project = await build(story, {"write": {name: [] for name in of}}, initialized=False, **of)
+    facts = {"project_id": project, "phase": "write", "name": "editor"}
+    await story.when(AddAgent.model_validate(facts | output))
+    story.then_refused(Refused, code="output_taken", saying="an output_name of its own")
+    await story.given(AddAgent.model_validate(facts))
+    if "name" not in output:
+        change = {"project_id": project, "agent_id": agent_id(project, "editor")}
+        await story.when(ConfigureAgent.model_validate(change | output))
+        story.then_refused(Refused, code="output_taken")
+        await story.when(ConfigureAgent.model_validate(change | {"output_name": "editor.rst"}))
+        story.then("agent.configured")
+
+
+async def test_a_review_asks_its_question_sealed(story: Story, writer: UUID) -> None:
+    review = {"title": "Look", "question": "Is Ada right?", "expires_in_seconds": 315_360_000}
+    project = await build(story, ONE, writer={"checkpoint": review})
+    asked = an_agent(story, "writer").definition.checkpoint
+    assert asked
+    assert asked.question
+    assert (asked.title, await story.unsealed(asked.question)) == ("Look", "Is Ada right?")
+    assert not any(b"Ada" in each.data for each in story.events)
+    for wrong in ({"expires_in_seconds": 315_360_001}, {"question": "a\x1bb"}, {"question": ""}):
+        with pytest.raises(ValidationError):
+            ConfigureAgent.model_validate({"agent_id": writer, "project_id": project, "checkpoint": review | wrong})
+
+
 # --- attempts ---
 
 
@@ -192,14 +224,26 @@ async def test_progress_of_the_present_attempt_is_told(story: Story, writer: UUI
     story.then_refused(Refused, code="not_due")
 
 
+async def test_progress_never_goes_back_but_begins_anew_with_each_attempt(story: Story, writer: UUID) -> None:
+    await running(story)
+    for percentage, told in ((0, True), (40, True), (40, False), (39, False), (41, True)):
+        await story.when(ReportAgentProgress(agent_id=writer, run=1, attempt=1, percentage=percentage))
+        story.then(*["agent.progressed"] * told)
+    await failed_once(story)
+    story.clock.advance(600)
+    await story.given(StartAgentAttempt(agent_id=writer, run=1, attempt=2))
+    await story.when(ReportAgentProgress(agent_id=writer, run=1, attempt=2, percentage=5))
+    story.then("agent.progressed")
+
+
 async def test_a_failed_attempt_is_made_again_later_until_retries_are_used_up(story: Story, writer: UUID) -> None:
     await running(story)
     for failures in range(2):
         job = await fail_job(story, "writer")
-        await story.when(FailAgentAttempt(job_id=job, kind="timeout", reason="the model\nwas slow"))
+        await story.when(FailAgentAttempt(job_id=job, kind="timeout"))
         delivered, scheduled = story.then("llm_job.result_delivered", "agent.retry_scheduled")
         assert delivered == {"to": "agent writer"}
-        assert (scheduled["attempt"], scheduled["reason"]) == (failures + 2, "the model was slow")
+        assert (scheduled["attempt"], scheduled["reason"]) == (failures + 2, reason_of("timeout"))
         again = StartAgentAttempt(agent_id=writer, run=1, attempt=failures + 2)
         await story.when(again)
         story.then_refused(Refused, code="not_due")
@@ -209,10 +253,11 @@ async def test_a_failed_attempt_is_made_again_later_until_retries_are_used_up(st
         await story.when(again)
         story.then("agent.started", "llm_job.queued")
     job = await fail_job(story, "writer")
-    await story.when(FailAgentAttempt(job_id=job, kind="timeout", reason=" "))
+    await story.when(FailAgentAttempt(job_id=job, kind="timeout"))
     _, failed = story.then("llm_job.result_delivered", "agent.failed")
-    assert failed == {"run": 1, "attempt": 3, "code": "timeout", "reason": "timeout", "on_failure": "block"}
-    await story.when(FailAgentAttempt(job_id=job, kind="timeout", reason="again"))
+    reason = reason_of("timeout")
+    assert failed == {"run": 1, "attempt": 3, "code": "timeout", "reason": reason, "on_failure": "block"}
+    await story.when(FailAgentAttempt(job_id=job, kind="timeout"))
     story.then_refused(Refused, code="not_due")
 
 
@@ -243,10 +288,10 @@ async def test_a_retry_that_came_due_in_a_pause_starts_when_it_ends(story: Story
 
 async def test_a_job_that_has_not_ended_or_has_no_agent_fails_nobody(story: Story, writer: UUID) -> None:
     await running(story)
-    await story.when(FailAgentAttempt(job_id=job_id(writer, 1, 1), kind="timeout", reason="early"))
+    await story.when(FailAgentAttempt(job_id=job_id(writer, 1, 1), kind="timeout"))
     story.then_refused(Refused, code="not_due")
     await story.given(queue(story.id("chat")))
-    await story.when(FailAgentAttempt(job_id=story.id("chat"), kind="timeout", reason="chat"))
+    await story.when(FailAgentAttempt(job_id=story.id("chat"), kind="timeout"))
     story.then_refused(Refused, code="not_due")
 
 
@@ -271,7 +316,7 @@ async def test_a_job_that_is_lost_for_good_is_a_failure_not_a_recovery(story: St
     )
     await story.when(RecoverAgent(job_id=job, job_attempt=1))
     story.then_refused(Refused, code="not_due")
-    await story.given(FailAgentAttempt(job_id=job, kind="lost", reason="silent"))
+    await story.given(FailAgentAttempt(job_id=job, kind="lost"))
     assert an_agent(story, "writer").retry_at is not None
 
 
@@ -301,7 +346,7 @@ async def test_a_reviewers_answer_reaches_the_next_attempt_and_its_retries(story
 async def test_a_result_may_be_held_back_without_an_asset(story: Story, writer: UUID) -> None:
     await running(story)
     await story.when(HoldAgentByHand(agent_id=writer, with_asset=False))
-    (said,) = story.then("agent.waiting")
+    said, _ = story.then("agent.waiting", "checkpoint.requested")
     assert said["asset_id"] is None
     assert an_agent(story, "writer").asset is None
 

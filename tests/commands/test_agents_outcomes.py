@@ -1,11 +1,17 @@
 """Stories of results: what an answer becomes, and what a person's decision means for the agent. Reactions are real."""
 
 import hashlib
-from typing import Any
+from datetime import timedelta
 
 import pytest
 
-from commands.agents import ApplyDecision, ApplyDecisionsHeldByPause, FinishAgentAttempt
+from commands.agents import (
+    ApplyDecision,
+    ApplyDecisionsHeldByPause,
+    ConfigureAgent,
+    FinishAgentAttempt,
+    ResetAgent,
+)
 from commands.checkpoints import ExpireCheckpoint
 from commands.projects import (
     CancelProject,
@@ -32,7 +38,7 @@ from tests.commands.reviewing import (
     the_checkpoint,
     types_after,
 )
-from tests.commands.staging import queue
+from tests.commands.staging import admit, complete, queue
 from tests.support.story import Story
 
 
@@ -85,7 +91,7 @@ async def test_a_review_holds_the_result_and_its_dependents_back(story: Story) -
     ]
     requested = story.events[-1].payload()
     assert requested["title"] == "Publish?"
-    assert requested["question"] == "Is it true?"
+    assert await story.unsealed(requested["question"]) == "Is it true?"
     assert requested["due_at"] == "2026-11-21T11:00:00.000000Z"
     assert requested["project_id"] == str(project) == str(story.events[-1].project_id)
 
@@ -260,27 +266,41 @@ async def test_a_reset_run_has_a_checkpoint_and_a_version_of_its_own(story: Stor
     assert the_asset(story).newest == 2
 
 
-async def test_two_agents_may_write_the_same_file_in_turn(story: Story) -> None:
-    same: dict[str, Any] = {"output_name": "draft.md"}
-    await reviewed(story, {"write": {"writer": [], "editor": ["writer"]}}, writer=same, editor=same)
-    await answer(story, "writer", "one")
-    await answer(story, "editor", "two")
-    assert the_asset(story, "draft.md").newest == 2
-    assert [an_agent(story, name).asset.version for name in ("writer", "editor")] == [1, 2]  # pyright: ignore[reportOptionalMemberAccess]
-
-
 async def test_a_checkpoint_decides_about_its_own_version_even_when_another_agent_wrote_a_newer_one(
     story: Story,
 ) -> None:
-    same = REVIEW | {"output_name": "draft.md"}
-    await reviewed(story, {"write": {"writer": [], "editor": []}}, writer=same, editor=same)
+    project = await reviewed(story, {"write": {"writer": [], "editor": []}}, editor=REVIEW)
     await answer(story, "writer", "one")
+    writer, editor = an_agent(story, "writer").id, an_agent(story, "editor").id
+    await story.given(ConfigureAgent(agent_id=writer, project_id=project, output_name="other.md"))
+    await story.given(ResetAgent(agent_id=editor))
+    await story.given(ConfigureAgent(agent_id=editor, project_id=project, output_name="writer.md"))
+    await react(story)
     await answer(story, "editor", "two")
     await decide(story, "reject", "writer")
-    assert (the_asset(story, "draft.md").newest, the_asset(story, "draft.md").status) == (2, "pending")
+    assert (the_asset(story).newest, the_asset(story).status) == (2, "pending")
     await decide(story, "approve", "editor")
-    asset = the_asset(story, "draft.md")
-    assert (asset.newest, asset.status) == (2, "approved")
+    assert (the_asset(story).newest, the_asset(story).status) == (2, "approved")
+
+
+async def test_a_checkpoint_that_cannot_be_made_leaves_nothing_behind(
+    story: Story, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await reviewed(story)
+    job = an_agent(story, "writer").job_id
+    assert job
+    project = story.id("project")
+    await story.given(admit(job, project_id=project, hold_seconds=900), complete(job, project_id=project))
+    with monkeypatch.context() as broken:
+        broken.setattr("commands.agents.outcomes.timedelta", _too_far)
+        await story.when(FinishAgentAttempt(job_id=job))
+        story.then_refused(Refused, code="test")
+    await story.when(FinishAgentAttempt(job_id=job))
+    story.then("llm_job.result_delivered", "agent.waiting", "asset.created", "checkpoint.requested")
+
+
+def _too_far(**_: int) -> timedelta:
+    raise Refused("no such date", code="test")
 
 
 async def test_cached_aggregates_equal_the_replay_of_their_stored_bytes(story: Story) -> None:
@@ -290,7 +310,7 @@ async def test_cached_aggregates_equal_the_replay_of_their_stored_bytes(story: S
     await answer(story)
     await decide(story, "edit", comment="Better so.")
     kinds: set[type] = set()
-    for stream, cached in story.sequencer._cache.items():
+    for stream, cached in story.sequencer.aggregates.items():
         kind = type(cached)
         if kind in (Asset, Checkpoint, Agent):
             assert cached == story.state(kind, stream)

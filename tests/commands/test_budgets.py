@@ -300,7 +300,7 @@ async def test_a_cached_budget_survives_its_snapshot(story: Story) -> None:
     for kind, stream in ((Budget, budget_id(scope)), (LlmJob, job), (LlmJob, story.id(2))):
         found = story.state(kind, stream)
         assert kind.from_snapshot(stream, found.version, found.snapshot()) == found
-        assert story.sequencer._cache[stream] == found
+        assert story.sequencer.aggregates[stream] == found
     await story.given(complete(job, "1.25", project_id=stage.project_id))
     cost = story.state(Cost, cost_id(attempt_id(job, 1)))
     assert Cost.from_snapshot(cost.id, cost.version, cost.snapshot()) == cost

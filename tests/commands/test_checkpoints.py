@@ -6,6 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from commands.agents import CancelAgent, ResetAgent
+from commands.assets import SupersedeAsset
 from commands.checkpoints import EscalateCheckpoint, ExpireCheckpoint, ResolveCheckpoint, ViewCheckpoint
 from commands.handling import Principal
 from commands.projects import CancelProject
@@ -13,7 +14,7 @@ from domain.checkpoints import Checkpoint
 from domain.errors import Conflict, NotAllowed, NotFound, Refused
 from domain.ids import checkpoint_id
 from tests.commands.projects_stage import an_agent
-from tests.commands.reviewing import OTHER, answer, react, resolve, reviewed, the_asset, the_checkpoint
+from tests.commands.reviewing import OTHER, answer, resolve, reviewed, the_asset, the_checkpoint
 from tests.support.story import Story
 
 ADA = Principal("ada", frozenset({"*"}))
@@ -93,7 +94,7 @@ async def test_an_edit_that_changes_nothing_is_an_approval(held: Story) -> None:
     held.then_refused(Refused, code="unchanged", saying="approve it")
 
 
-@pytest.mark.parametrize("comment", ["", "   ", "a\0b", "x" * 10_001])
+@pytest.mark.parametrize("comment", ["", "   ", "a\0b", "a\x1bb", "a\ud800b", "x" * 10_001])
 def test_a_comment_is_some_text(story: Story, comment: str) -> None:
     with pytest.raises(ValidationError):
         ResolveCheckpoint(
@@ -158,25 +159,48 @@ async def test_what_was_decided_does_not_expire(held: Story) -> None:
     held.then_refused(Refused, code="not_due")
 
 
-async def test_nothing_is_decided_in_a_cancelled_project(held: Story) -> None:
-    await held.given(CancelProject(project_id=held.id("project")))
-    held_id = the_checkpoint(held)
-    await held.when(resolve(held, "approve"))
-    held.then_refused(Refused, code="wrong_status", saying="cancelled")
-    assert held_id.status == "pending"
+async def test_a_cancelled_project_asks_nobody_any_more(held: Story) -> None:
+    before = resolve(held, "approve")
+    await held.when(CancelProject(project_id=held.id("project")))
+    *_, withdrawn = held.then("project.cancelled", "agent.cancelled", "checkpoint.withdrawn")
+    assert withdrawn == {"reason": "project_cancelled"}
+    assert the_checkpoint(held).status == "withdrawn"
+    await held.when(before)
+    held.then_refused(Refused, code="checkpoint_withdrawn", saying="agent writer was stopped")
+    held.clock.advance(4000)
+    for late in (before, ExpireCheckpoint(checkpoint_id=before.checkpoint_id)):
+        await held.when(late)
+        held.then_refused(Refused, code="checkpoint_withdrawn" if late is before else "not_due")
 
 
-async def test_a_result_that_was_overtaken_is_not_decided_on(held: Story) -> None:
-    project, agent = held.id("project"), an_agent(held, "writer")
-    overtaken = resolve(held, "approve")
-    await held.given(ResetAgent(agent_id=agent.id))
-    await held.when(overtaken)
-    held.then_refused(Conflict, code="checkpoint_overtaken", saying="newest result")
-    await react(held)
-    await answer(held)
-    await held.given(CancelAgent(agent_id=agent.id, project_id=project))
-    await held.when(resolve(held, "approve"))
-    held.then_refused(Conflict, code="checkpoint_overtaken", saying="agent writer is cancelled")
+@pytest.mark.parametrize("stopped", ["reset", "cancelled"])
+async def test_an_agent_that_no_longer_waits_takes_its_question_back_and_frees_its_file(
+    held: Story, stopped: str
+) -> None:
+    project, agent, asked = held.id("project"), an_agent(held, "writer"), the_checkpoint(held)
+    facts: dict[str, Any] = {"asset_id": the_asset(held).id, "digest": OTHER, "size": 3}
+    await held.when(SupersedeAsset(**facts))
+    held.then_refused(Refused, code="held_by_checkpoint")
+    if stopped == "reset":
+        await held.when(ResetAgent(agent_id=agent.id))
+    else:
+        await held.when(CancelAgent(agent_id=agent.id, project_id=project))
+    said = held.then(f"agent.{stopped}", "checkpoint.withdrawn")
+    assert said[1] == {"reason": f"agent_{'reset' if stopped == 'reset' else 'cancelled'}"}
+    late = {"project_id": project, "checkpoint_id": asked.id, "decision": "approve", "digest": asked.digest}
+    await held.when(ResolveCheckpoint.model_validate(late))
+    held.then_refused(Refused, code="checkpoint_withdrawn", saying="newest result")
+    await held.when(EscalateCheckpoint(project_id=project, checkpoint_id=asked.id))
+    held.then_refused(Refused, code="checkpoint_withdrawn")
+    await held.when(SupersedeAsset(**facts))
+    held.then("asset.superseded")
+
+
+async def test_what_was_decided_is_not_withdrawn(held: Story) -> None:
+    await held.given(resolve(held, "approve"))
+    await held.when(CancelProject(project_id=held.id("project")))
+    held.then("project.cancelled", "agent.cancelled")
+    assert the_checkpoint(held).status == "resolved"
 
 
 async def test_each_persons_first_look_is_kept(held: Story) -> None:

@@ -158,9 +158,12 @@ async def test_a_job_that_its_agent_no_longer_waits_for_is_not_sent(story: Story
 
 async def test_a_worker_that_names_the_wrong_project_would_seal_under_the_wrong_key(story: Story) -> None:
     stage = StageAgentJob(project_id=story.id("p"))
-    await story.given(stage)
-    await story.when(admit(job_id(stage.agent_id, 1, 1)))
+    other = StageAgentJob(project_id=story.id("other"))
+    await story.given(stage, other)
+    await story.when(admit(job_id(stage.agent_id, 1, 1), project_id=other.project_id))
     story.then_refused(Refused, code="wrong_project", saying="name that project")
+    await story.when(admit(job_id(stage.agent_id, 1, 1)))
+    story.then_refused(NotFound)
 
 
 async def test_a_hold_must_outlive_the_attempt(story: Story) -> None:
@@ -188,10 +191,11 @@ async def test_only_the_next_attempt_is_admitted(story: Story) -> None:
 
 async def test_a_job_without_a_price_fails_before_anything_is_held(story: Story) -> None:
     await story.given(opened(), queue(story.id(1)))
-    deny = DenyLlmJob(job_id=story.id(1), attempt=1, kind="price_unknown", reason="add a rate\nfor model m")
+    deny = DenyLlmJob(job_id=story.id(1), attempt=1, kind="price_unknown")
     await story.when(deny)
     denied, failed = story.then("llm_job.denied", "llm_job.failed")
-    assert denied == failed == {"attempt": 1, "kind": "price_unknown", "reason": "add a rate for model m"}
+    reason = "the price of this request is not known: add a rate for its model and its size"
+    assert denied == failed == {"attempt": 1, "kind": "price_unknown", "reason": reason, "note": None}
     await story.when(deny)
     story.then_refused(Refused, code="not_due", saying="failed")
     await story.when(fail(story.id(1)))
@@ -222,10 +226,10 @@ async def test_parked_jobs_come_back_oldest_first_as_far_as_they_fit_together(st
 async def test_a_queued_or_parked_job_is_cancelled_at_once(story: Story) -> None:
     one, two = story.id(1), story.id(2)
     await story.given(opened("1"), queue(one), queue(two), admit(two, "9"))
-    await story.when(CancelLlmJob(job_id=one, reason="no longer\n needed"))
-    assert story.then("llm_job.cancelled") == [{"reason": "no longer needed"}]
-    await story.when(CancelLlmJob(job_id=two, reason=""))
-    assert story.then("llm_job.cancelled", "budget.job_unparked")[0] == {"reason": "not said"}
+    await story.when(CancelLlmJob(job_id=one, reason="not_needed"))
+    assert story.then("llm_job.cancelled") == [{"reason": "not_needed"}]
+    await story.when(CancelLlmJob(job_id=two))
+    assert story.then("llm_job.cancelled", "budget.job_unparked")[0] == {"reason": "requested"}
     await story.when(CancelLlmJob(job_id=two, reason="again"))
     story.then_refused(Refused, code="not_due")
     await story.when(ResumeParkedJobs(budget_id=EVERYTHING))
@@ -245,7 +249,7 @@ async def test_a_parked_job_that_was_cancelled_behind_the_budget_is_only_forgott
 async def test_a_cancelled_call_in_flight_still_costs_what_it_cost(story: Story) -> None:
     job = story.id(1)
     await story.given(opened(), queue(job), admit(job, "1"))
-    await story.when(CancelLlmJob(job_id=job, reason="changed my mind"))
+    await story.when(CancelLlmJob(job_id=job, reason="other_plans"))
     story.then("llm_job.cancelled")
     assert money(story) == (usd(0), usd(1))
     await story.when(complete(job, "0.4"))

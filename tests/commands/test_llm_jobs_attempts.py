@@ -15,7 +15,7 @@ from domain.budgets import Budget
 from domain.costs import Cost
 from domain.errors import Refused
 from domain.ids import attempt_id, cost_id
-from domain.llm_jobs import Attempt, LlmJob, retry_delay
+from domain.llm_jobs import Attempt, LlmJob, reason_of, retry_delay
 from domain.llm_jobs.attempts import LONGEST_BACKOFF_MS, LONGEST_RETRY_AFTER_MS
 from domain.values import INLINE_TEXT, Text, derived_id
 from tests.commands.staging import EVERYTHING, GLOBAL, admit, bill, complete, fail, money, queue, usd
@@ -81,7 +81,11 @@ async def test_what_was_not_sent_is_free(story: Story) -> None:
     await _running(story)
     await story.when(fail(story.id(1), sent=False, kind="unreachable"))
     scheduled, released = story.then("llm_job.retry_scheduled", "budget.released")
-    assert (scheduled["attempt"], scheduled["kind"], scheduled["reason"]) == (1, "unreachable", "busy")
+    assert (scheduled["attempt"], scheduled["kind"], scheduled["reason"]) == (
+        1,
+        "unreachable",
+        reason_of("unreachable"),
+    )
     assert released == {"attempt_id": str(attempt_id(story.id(1), 1)), "amount": "1", "waiting": 0}
     assert money(story) == (usd(0), usd(0))
 
@@ -99,7 +103,7 @@ async def test_a_retry_waits_for_its_time_then_goes_out_as_the_next_attempt(stor
     await story.given(fail(story.id(1), retry_after_seconds=7.25))
     job = story.state(LlmJob, story.id(1))
     assert job.due_at == story.clock.now + timedelta(seconds=7.25)
-    assert (job.status, job.failure, job.reason) == ("retrying", "overloaded", "busy")
+    assert (job.status, job.failure, job.reason) == ("retrying", "overloaded", "the provider is overloaded")
     await story.when(RequeueLlmJob(job_id=story.id(1)))
     story.then_refused(Refused, code="not_due", saying="not due yet")
     story.clock.advance(7.25)
@@ -116,10 +120,18 @@ async def test_a_retry_waits_for_its_time_then_goes_out_as_the_next_attempt(stor
 @pytest.mark.parametrize("how", [{"max_attempts": 1}, {}])
 async def test_a_job_fails_when_no_attempt_is_left_or_none_would_help(story: Story, how: dict[str, Any]) -> None:
     await _running(story, **how)
-    await story.when(fail(story.id(1), "0.1", retryable=bool(how), kind="invalid_request", reason="\x00bad\nwords"))
+    await story.when(fail(story.id(1), "0.1", retryable=bool(how), kind="melted", detail=None))
     said = story.then("llm_job.failed", "budget.settled", "cost.recorded")[0]
-    assert said == {"attempt": 1, "kind": "invalid_request", "reason": "bad words"}
+    assert said == {"attempt": 1, "kind": "melted", "reason": "the attempt failed: melted", "note": None}
     assert story.state(LlmJob, story.id(1)).status == "failed"
+
+
+async def test_an_attempt_that_a_job_does_not_wait_for_has_no_charge(story: Story) -> None:
+    await _running(story)
+    job, known = story.state(LlmJob, story.id(1)), attempt_id(story.id(1), 1)
+    assert job.charged(known).attempt_id == known
+    with pytest.raises(LookupError, match="does not wait for"):
+        job.charged(attempt_id(story.id(1), 2))
 
 
 async def test_a_lost_attempt_goes_on_elsewhere_and_its_hold_stays(story: Story) -> None:

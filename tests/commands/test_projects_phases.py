@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from typing import Any
+from uuid import UUID
 
 import pytest
 from pydantic import ValidationError
@@ -11,16 +12,20 @@ from commands.projects import (
     ArchiveProject,
     CancelProject,
     CheckPhase,
+    CreateProject,
     MarkReadyAgents,
     PauseProject,
     ResetProject,
     StartProject,
 )
+from commands.projects.phases import FIRST_LOOK
 from domain.errors import NotFound, Refused
 from domain.ids import agent_id
 from tests.commands.projects_stage import (
     DIAMOND,
+    BreakAgentByHand,
     FinishAgentByHand,
+    HoldAgentByHand,
     Sketch,
     an_agent,
     build,
@@ -58,7 +63,7 @@ async def break_down(story: Story, *names: str) -> None:
     await start(story, *names)
     for name in names:
         job = await fail_job(story, name)
-        await story.given(FailAgentAttempt(job_id=job, kind="timeout", reason="busy"))
+        await story.given(FailAgentAttempt(job_id=job, kind="timeout"))
 
 
 async def test_a_diamond_runs_its_branches_side_by_side_and_joins_once(story: Story) -> None:
@@ -279,3 +284,85 @@ async def test_resetting_an_agent_of_a_project_that_ended_lets_it_be_started_aga
     await story.given(CancelProject(project_id=project), ArchiveProject(project_id=project))
     await story.when(ResetAgent(agent_id=agent_id(project, "one")))
     story.then_refused(Refused, code="wrong_status")
+
+
+# --- what a reset, a failure and a look at the phase must not do ---
+
+
+async def test_a_project_that_was_never_initialized_cannot_be_reset(story: Story) -> None:
+    empty, project = story.id("empty"), await build(story, {"write": {"one": []}}, initialized=False)
+    await story.given(CreateProject(project_id=empty, name="Empty"), CancelProject(project_id=empty))
+    await story.given(CancelProject(project_id=project))
+    for each in (empty, project):
+        await story.when(ResetProject(project_id=each))
+        story.then_refused(Refused, code="never_initialized", saying="create it anew")
+
+
+async def test_a_project_that_fails_stops_what_still_ran_in_a_later_phase(story: Story) -> None:
+    sketch = {"write": {"one": []}, "check": {"retries": [], "waits": [], "runs": []}}
+    project = await build(story, sketch, started=True, one=BLOCK)
+    await finish(story, "one")
+    await story.given(CheckPhase(project_id=project), MarkReadyAgents(project_id=project))
+    await start(story, "retries", "waits", "runs")
+    job = await fail_job(story, "retries")
+    await story.given(FailAgentAttempt(job_id=job, kind="timeout"))
+    await story.given(HoldAgentByHand(agent_id=agent_id(project, "waits")))
+    await story.given(ResetAgent(agent_id=agent_id(project, "one")), MarkReadyAgents(project_id=project))
+    await break_down(story, "one")
+    assert an_agent(story, "retries").retry_at is not None
+    await story.when(CheckPhase(project_id=project))
+    failed, *stopped = story.then("project.failed", *["agent.cancelled"] * 3, "checkpoint.withdrawn")
+    assert failed == {"reason": "agent_failed", "agent": "one"}
+    assert {each["reason"] for each in stopped} == {"project_failed"}
+    assert not any(an_agent(story, name).retry_at for name in ("retries", "waits", "runs"))
+
+
+async def test_a_phase_that_waits_for_a_failure_behind_it_ends_the_project_without_a_culprit(story: Story) -> None:
+    project = await build(story, {"write": {"one": []}, "check": {"two": ["one"]}}, started=True)
+    await finish(story, "one")
+    await story.given(CheckPhase(project_id=project), BreakAgentByHand(agent_id=agent_id(project, "one")))
+    await story.when(CheckPhase(project_id=project))
+    assert story.then("project.failed") == [{"reason": "nothing_can_run", "agent": None}]
+
+
+async def test_an_agent_that_ended_makes_only_those_ready_that_wait_for_it(story: Story) -> None:
+    sketch = {
+        "write": {"one": [], "two": [], "after-one": ["one"], "after-both": ["one", "two"]},
+        "check": {"three": ["one"]},
+    }
+    project = await build(story, sketch, started=True)
+    await finish(story, "one", "two")
+    await story.when(MarkReadyAgents(project_id=project, agent_id=agent_id(project, "two")))
+    story.then("agent.ready")
+    assert (an_agent(story, "after-both").status, an_agent(story, "after-one").status) == ("ready", "defined")
+    await story.when(MarkReadyAgents(project_id=project, agent_id=agent_id(project, "one")))
+    story.then("agent.ready")
+    assert (an_agent(story, "after-one").status, an_agent(story, "three").status) == ("ready", "defined")
+
+
+async def test_little_is_read_when_one_of_many_agents_ends(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [f"agent-{n}" for n in range(100)]
+    project = await build(story, {"write": {name: [] for name in names}}, started=True)
+    await finish(story, "agent-0")
+    read: set[UUID] = set()
+    newer = story.store.newer
+    monkeypatch.setattr(story.store, "newer", lambda after, most: read.update(after) or newer(after, most))
+    for command in (
+        CheckPhase(project_id=project),
+        MarkReadyAgents(project_id=project, agent_id=agent_id(project, "agent-0")),
+    ):
+        await story.when(command)
+        story.then_refused(Refused, code="not_due")
+    assert len(read) == 1 + FIRST_LOOK + 1, "the project, the first look, the agent that ended"
+
+
+async def test_a_phase_is_looked_through_to_its_end(story: Story) -> None:
+    names = [f"agent-{n}" for n in range(70)]
+    project = await build(story, {"write": {name: [] for name in names}}, started=True)
+    await finish(story, *names[1:])
+    await story.when(CheckPhase(project_id=project))
+    story.then_refused(Refused, code="not_due")
+    await start(story, "agent-0")
+    await story.given(FinishAgentByHand(agent_id=agent_id(project, "agent-0")))
+    await story.when(CheckPhase(project_id=project))
+    story.then("project.completed")

@@ -118,6 +118,17 @@ def test_two_agents_cannot_produce_the_same_asset() -> None:
     assert problems((agent("a", output=output), agent("b", output=output))) == [
         "agents 'a' and 'b' both produce the asset 'report.md'; give each its own file name"
     ]
+    of_b, fix = agent("a", output={"asset": "b.md"}), "give each its own file name"
+    assert problems((of_b, agent("b"))) == [f"agents 'a' and 'b' both produce the asset 'b.md'; {fix}"]
+    assert problems((agent("b"), of_b)) == [f"agents 'b' and 'a' both produce the asset 'b.md'; {fix}"]
+
+
+def test_a_decision_is_waited_for_no_longer_than_ten_years() -> None:
+    longest = blueprint((agent("a", checkpoint={"expires_in": "3650d"}),))
+    assert [each.checkpoint and each.checkpoint.expires_after for each in longest.agents] == [timedelta(days=3650)]
+    assert problems((agent("a", checkpoint={"expires_in": "999999h"}),)) == [
+        "the checkpoint of agent 'a' would wait for 41666 days; wait for 3650d at most"
+    ]
 
 
 def test_another_provider_needs_a_model_of_its_own() -> None:

@@ -7,11 +7,19 @@ from uuid import UUID
 
 import pytest
 
-from commands.agents import AddAgent, ConfigureAgent, DefineLibraryAgent, RemoveAgent, ResetAgent, StartAgentAttempt
+from commands.agents import (
+    AddAgent,
+    ConfigureAgent,
+    DefineLibraryAgent,
+    RemoveAgent,
+    ResetAgent,
+    StartAgentAttempt,
+    WantedReview,
+)
 from commands.checkpoints import ResolveCheckpoint
 from commands.llm_jobs import LoseAttempt
 from commands.projects import AddPhase, CreateProject, InitializeProject, StartProject
-from domain.agents import Agent, Review
+from domain.agents import Agent
 from domain.errors import Refused
 from domain.ids import agent_id, library_agent_id
 from projections import agents as module
@@ -35,7 +43,9 @@ async def play() -> AsyncIterator[Play]:
             DefineLibraryAgent(name="writer", role="author", prompt=WHISPER),
             CreateProject(project_id=ID, name="Tides", ai=SCRIPTED),
             AddPhase(project_id=ID, name="write"),
-            AddAgent(project_id=ID, phase="write", name="writer", library="writer", checkpoint=Review(title="Good?")),
+            AddAgent(
+                project_id=ID, phase="write", name="writer", library="writer", checkpoint=WantedReview(title="Good?")
+            ),
             InitializeProject(project_id=ID),
             StartProject(project_id=ID),
         )

@@ -6,14 +6,13 @@ from uuid import UUID
 
 import pytest
 
-from commands.agents import AddAgent, ResetAgent
+from commands.agents import AddAgent, ResetAgent, WantedReview
 from commands.assets import ApproveAsset, RegisterAsset, SupersedeAsset
 from commands.checkpoints import EscalateCheckpoint, ExpireCheckpoint, ResolveCheckpoint, ViewCheckpoint
 from commands.projects import AddPhase, CreateProject, InitializeProject, StartProject
-from domain.agents import Agent, Review
+from domain.agents import Agent
 from domain.checkpoints import Asset, Checkpoint
 from domain.ids import agent_id, asset_id, checkpoint_id, job_id
-from projections.agents import AgentDetails
 from projections.checkpoints import (
     AssetView,
     AssetViews,
@@ -23,7 +22,9 @@ from projections.checkpoints import (
     checkpoints,
     inbox,
 )
+from projections.deadlines import Deadlines, deadlines
 from projections.projector import Connections, reading, rebuild
+from projections.projects import ProjectOverviews
 from tests.commands.staging import admit, complete
 from tests.projections.playing import SCRIPTED, Play
 from tests.projections.town import WHISPER, busy
@@ -39,7 +40,7 @@ async def play() -> AsyncIterator[Play]:
     """Two agents side by side, both held back for review."""
     async with telling() as story:
         play = Play(story)
-        review = Review(title="Good?", question="Is it?", expires_in_seconds=60)
+        review = WantedReview(title="Good?", question="Is it?", expires_in_seconds=60)
         await play.do(CreateProject(project_id=ID, name="Tides", ai=SCRIPTED), AddPhase(project_id=ID, name="write"))
         for name in ("first", "second"):
             await play.do(AddAgent(project_id=ID, phase="write", name=name, checkpoint=review))
@@ -67,7 +68,9 @@ async def test_a_checkpoint_shows_what_it_asks_and_who_looked(play: Play) -> Non
     await play.do(ViewCheckpoint(checkpoint_id=ASKED))
     await play.do(EscalateCheckpoint(project_id=ID, checkpoint_id=ASKED, note=WHISPER))
     view = await asked(play)
-    assert (view.agent, view.title, view.question, view.status) == ("first", "Good?", "Is it?", "pending")
+    assert (view.agent, view.title, view.status) == ("first", "Good?", "pending")
+    assert view.question
+    assert await play.story.unsealed(view.question) == "Is it?"
     assert (view.viewed_by, view.escalated_by, view.version) == (("owner",), "owner", 3)
     assert view.due_at
     assert str(view.escalation).startswith("s1.")
@@ -103,8 +106,7 @@ async def test_the_inbox_holds_what_can_be_decided_the_longest_waiting_first(
     connections: Connections, play: Play
 ) -> None:
     await rebuild(connections, play.story.store, CheckpointViews())
-    await rebuild(connections, play.story.store, AgentDetails())
-    async with reading(connections, CheckpointViews, AgentDetails) as read:
+    async with reading(connections, CheckpointViews) as read:
         whole = await inbox(read.connection)
         assert [each.checkpoint.agent for each in whole.items] == ["first", "second"]
         first = await inbox(read.connection, project_id=ID, limit=1)
@@ -117,12 +119,19 @@ async def test_the_inbox_holds_what_can_be_decided_the_longest_waiting_first(
 
 async def test_what_an_agent_no_longer_waits_for_leaves_the_inbox(connections: Connections, play: Play) -> None:
     await play.do(ResetAgent(agent_id=FIRST))
+    view = await asked(play)
+    assert (view.status, view.withdrawn_because, view.decision) == ("withdrawn", "agent_reset", None)
+    assert view.ended_at
     await rebuild(connections, play.story.store, CheckpointViews())
-    await rebuild(connections, play.story.store, AgentDetails())
-    async with reading(connections, CheckpointViews, AgentDetails) as read:
+    await rebuild(connections, play.story.store, Deadlines())
+    async with reading(connections, CheckpointViews, Deadlines) as read:
         assert [each.checkpoint.agent for each in (await inbox(read.connection)).items] == ["second"]
-        pending = await checkpoints(read.connection, status="pending", agent_id=FIRST)
-        assert len(pending.items) == 1
+        assert (await checkpoints(read.connection, status="pending", agent_id=FIRST)).items == []
+        assert len((await checkpoints(read.connection, status="withdrawn")).items) == 1
+        due = await deadlines(read.connection, kind="checkpoint.requested")
+        assert [each.stream_id for each in due.items] == [checkpoint_id(SECOND, 1, 1)]
+    overview = await play.fold(ProjectOverviews, ID, ID)
+    assert [each.agent for each in overview.waiting] == ["second"]
 
 
 async def test_a_file_keeps_all_its_versions(play: Play) -> None:
@@ -164,7 +173,6 @@ async def test_files_and_checkpoints_of_a_town_agree_with_their_aggregates() -> 
 
 async def test_a_towns_inbox_is_what_its_agents_wait_for(connections: Connections) -> None:
     await rebuild(connections, busy().story.store, CheckpointViews())
-    await rebuild(connections, busy().story.store, AgentDetails())
     await rebuild(connections, busy().story.store, AssetViews())
     waiting = {
         awaited.id
@@ -173,8 +181,9 @@ async def test_a_towns_inbox_is_what_its_agents_wait_for(connections: Connection
         for awaited in agent.waiting_for
         if busy().all(Checkpoint)[awaited.id].status == "pending"
     }
-    async with reading(connections, CheckpointViews, AgentDetails, AssetViews) as read:
+    async with reading(connections, CheckpointViews, AssetViews) as read:
         assert {each.checkpoint.id for each in (await inbox(read.connection, limit=200)).items} == waiting
+        assert waiting == {stream for stream, each in busy().all(Checkpoint).items() if each.status == "pending"}
         project = next(iter(busy().all(Asset).values())).project_id
         files = await assets(read.connection, project_id=project)
         names = [row.view.name for row in files.items]

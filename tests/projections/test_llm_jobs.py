@@ -67,6 +67,9 @@ async def test_attempts_tell_each_try_with_what_it_cost(connections: Connections
     async with telling() as story:
         play = Play(story)
         await play.do(queue(ONE), admit(ONE), fail(ONE, "0.1"))
+        (view,) = await shown(connections, play, ONE)
+        assert view.note
+        assert await story.unsealed(view.note) == "busy"
         story.clock.advance(60)
         await play.do(
             RequeueLlmJob(job_id=ONE),
@@ -77,7 +80,7 @@ async def test_attempts_tell_each_try_with_what_it_cost(connections: Connections
             complete(ONE, "0.2", 2),
         )
         (view,) = await shown(connections, play, ONE)
-        assert (view.status, view.reason, view.output) == ("cancelled", "enough", None)
+        assert (view.status, view.reason, view.note, view.output) == ("cancelled", "enough", None, None)
         await rebuild(connections, story.store, Costs())
         async with reading(connections, LlmJobs, Costs) as read:
             tries = await attempts_of(read.connection, ONE)
@@ -86,7 +89,9 @@ async def test_attempts_tell_each_try_with_what_it_cost(connections: Connections
                 (2, "lost", Decimal("0.2"), True),
                 (3, "cancelled", None, False),
             ]
-            assert (tries[0].failure, tries[0].reason, tries[1].input_tokens) == ("overloaded", "busy", 10)
+            assert (tries[0].failure, tries[0].reason) == ("overloaded", "the provider is overloaded")
+            assert tries[0].note
+            assert (await story.unsealed(tries[0].note), tries[1].input_tokens) == ("busy", 10)
             assert [each.attempt_id for each in tries] == [attempt_id(ONE, number) for number in (1, 2, 3)]
             assert await attempts_of(read.connection, TWO) == []
             assert await job(read.connection, TWO) is None
@@ -115,7 +120,7 @@ async def test_the_dispatcher_finds_the_most_urgent_first(
             queue(THREE),
             queue(UUID(int=4), not_before=later),
             queue(UUID(int=5)),
-            DenyLlmJob(job_id=UUID(int=5), attempt=1, kind="price_unknown", reason="no rate"),
+            DenyLlmJob(job_id=UUID(int=5), attempt=1, kind="price_unknown"),
             queue(UUID(int=6)),
             admit(UUID(int=6)),
         )

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from commands.agents import AddAgent, CancelAgent, ResetAgent, StartAgentAttempt
+from commands.agents import AddAgent, CancelAgent, ResetAgent, StartAgentAttempt, WantedReview
 from commands.budgets import ChangeBudgetLimit, OpenBudget
 from commands.checkpoints import ResolveCheckpoint
 from commands.llm_jobs import LoseAttempt, RequeueLlmJob
@@ -23,7 +23,7 @@ from commands.projects import (
     ResumeProject,
     StartProject,
 )
-from domain.agents import Agent, Review
+from domain.agents import Agent
 from domain.errors import Refused
 from domain.ids import Scope, agent_id, asset_id, attempt_id, budget_id
 from domain.projects import Project
@@ -57,7 +57,9 @@ async def play() -> AsyncIterator[Play]:
             AddPhase(**of, name="collect"),
             AddPhase(**of, name="write"),
             AddAgent(**of, phase="collect", name="reader", role="clerk"),
-            AddAgent(**of, phase="collect", name="checker", depends_on=["reader"], checkpoint=Review(title="Good?")),
+            AddAgent(
+                **of, phase="collect", name="checker", depends_on=["reader"], checkpoint=WantedReview(title="Good?")
+            ),
             AddAgent(**of, phase="write", name="writer", depends_on=["checker"], on_failure="skip", retries=0),
             OpenBudget(scope=Scope(kind="project", project_id=ID), limit=Decimal(3)),
             InitializeProject(**of, inputs=[GivenInput(name="topic", text=WHISPER)]),
@@ -162,7 +164,12 @@ async def test_retries_say_when_they_are_due_and_why(play: Play) -> None:
     await play.do(admit(stream, project_id=ID, hold_seconds=700), fail(stream, project_id=ID))
     (wait,) = (await overview(play)).waiting
     assert isinstance(wait, WaitsForRetry)
-    assert (wait.job_id, wait.agent, wait.code, wait.reason) == (stream, "reader", "overloaded", "busy")
+    assert (wait.job_id, wait.agent, wait.code, wait.reason) == (
+        stream,
+        "reader",
+        "overloaded",
+        "the provider is overloaded",
+    )
     play.story.clock.advance(60)
     await play.do(
         RequeueLlmJob(job_id=stream),
@@ -263,6 +270,14 @@ async def test_every_overview_of_a_town_agrees_with_its_aggregates() -> None:
         assert sum(view.counts.values()) == len(lines)
         for status, count in view.counts.items():
             assert count == sum(line.status == status for line in lines.values())
+
+
+def test_nothing_is_at_work_in_a_towns_projects_that_have_ended() -> None:
+    ended = {each.id for each in busy().all(Project).values() if each.status in ("completed", "failed", "cancelled")}
+    assert len({busy().all(Project)[each].status for each in ended}) > 1
+    for agent in busy().all(Agent).values():
+        if agent.project_id in ended:
+            assert (agent.is_open, agent.retry_at, agent.reviewed_at) == (False, None, None)
 
 
 async def test_projects_are_listed_the_newest_first_and_never_too_many(connections: Connections) -> None:

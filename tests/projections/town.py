@@ -20,6 +20,7 @@ from commands.agents import (
     ReportAgentProgress,
     ResetAgent,
     StartAgentAttempt,
+    WantedReview,
 )
 from commands.assets import ApproveAsset, RegisterAsset, RejectAsset, SupersedeAsset
 from commands.budgets import ChangeBudgetLimit, CloseBudget, ExpireHold, OpenBudget
@@ -43,7 +44,7 @@ from commands.projects import (
     StartProject,
 )
 from commands.providers import ConfigureProvider, RegisterProvider, RemoveProvider
-from domain.agents import Agent, Review
+from domain.agents import Agent
 from domain.budgets import Budget
 from domain.checkpoints import Asset, Checkpoint, Decision
 from domain.identity.access_keys import AccessKey
@@ -138,7 +139,11 @@ class Town(Play):
         for phase in ("collect", "write"):
             await self.send(AddPhase(project_id=project, name=phase))
         for phase, agent, needs in GRAPH:
-            review = Review(title="Good enough?", expires_in_seconds=60) if agent == "editor" else None
+            review = (
+                WantedReview(title="Good enough?", question=WHISPER, expires_in_seconds=60)
+                if agent == "editor"
+                else None
+            )
             facts: dict[str, Any] = {"project_id": project, "phase": phase, "name": agent, "depends_on": list(needs)}
             skip = "skip" if self.chance(30) else "block"
             await self.send(AddAgent(**facts, prompt=WHISPER, on_failure=skip, checkpoint=review, library="reader"))
@@ -165,7 +170,7 @@ class Town(Play):
             return
         attempt, project = job.attempt + 1, job.project_id
         if self.chance(2):
-            facts: dict[str, Any] = {"kind": "price_unknown", "reason": "no rate is known"}
+            facts: dict[str, Any] = {"kind": "price_unknown", "detail": WHISPER}
             await self.send(DenyLlmJob(job_id=job.id, attempt=attempt, project_id=project, **facts))
             return
         bound = Decimal(self._die(1, 12)) / 8
@@ -191,14 +196,14 @@ class Town(Play):
                 bad: dict[str, Any] = {
                     "kind": self.dice.choice(["invalid_request", "timeout", "cut"]),
                     "retryable": False,
-                    "reason": "too long",
+                    "detail": WHISPER,
                 }
                 await self.send(fail(job.id, "0.01", number, project_id=project, **bad))
             case 3:
                 if await self.send(LoseAttempt(job_id=job.id, attempt=number, project_id=project)):
                     self.lost.append((job, number))
             case _:
-                await self.send(CancelLlmJob(job_id=job.id, reason="no longer wanted"))
+                await self.send(CancelLlmJob(job_id=job.id, reason="not_wanted"))
                 self.lost.append((job, number))
 
     async def _review(self) -> None:
@@ -335,7 +340,7 @@ async def town(events: int, seed: int = 1) -> Town:
 
 
 @cache
-def busy(seed: int = 3) -> Town:
+def busy(seed: int = 6) -> Town:
     """A town that many tests look at, and none changes."""
     with ThreadPoolExecutor(1) as executor:  # a loop of its own: every test has one
         return executor.submit(lambda: asyncio.run(town(2500, seed))).result()

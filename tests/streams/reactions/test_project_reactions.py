@@ -64,6 +64,7 @@ def reactions_to(kind: type[Event], project: UUID | None = PROJECT, /, **data: A
 
 
 CHECK, MARK = CheckPhase(project_id=PROJECT), MarkReadyAgents(project_id=PROJECT)
+MARK_AFTER = MarkReadyAgents(project_id=PROJECT, agent_id=STREAM)
 SETTLE = SettleFailedAgent(project_id=PROJECT, agent_id=STREAM)
 
 
@@ -76,8 +77,8 @@ SETTLE = SettleFailedAgent(project_id=PROJECT, agent_id=STREAM)
         (Project.PhaseReopened, {"from_phase": "check", "to_phase": "write"}, [MARK]),
         (Project.Completed, {}, []),
         (Agent.Ready, {"run": 2}, [StartAgent(agent_id=STREAM, run=2)]),
-        (Agent.Completed, COMPLETED, [CHECK, MARK]),
-        (Agent.Skipped, {"run": 2, "because": "top"}, [CHECK, MARK]),
+        (Agent.Completed, COMPLETED, [CHECK, MARK_AFTER]),
+        (Agent.Skipped, {"run": 2, "because": "top"}, [CHECK, MARK_AFTER]),
         (Agent.Failed, {**FAILED, "on_failure": "skip"}, [CHECK, SETTLE]),
         (Agent.Failed, {**FAILED, "on_failure": "block"}, [CHECK]),
         (Agent.Cancelled, {**STOPPED, "job_id": None, "on_failure": "skip"}, [CHECK, SETTLE]),
@@ -90,13 +91,13 @@ SETTLE = SettleFailedAgent(project_id=PROJECT, agent_id=STREAM)
         (Agent.Reset, {"run": 3, "job_id": str(JOB)}, [CancelLlmJob(job_id=JOB, reason="agent_reset"), MARK]),
         (
             LlmJob.Failed,
-            {"attempt": 1, "kind": "timeout", "reason": "busy"},
-            [FailAgentAttempt(job_id=STREAM, kind="timeout", reason="busy")],
+            {"attempt": 1, "kind": "timeout", "reason": "busy", "note": None},
+            [FailAgentAttempt(job_id=STREAM, kind="timeout")],
         ),
         (
             LlmJob.Cancelled,
-            {"reason": "by hand"},
-            [FailAgentAttempt(job_id=STREAM, kind="cancelled", reason="by hand")],
+            {"reason": "by_hand"},
+            [FailAgentAttempt(job_id=STREAM, kind="cancelled")],
         ),
         (LlmJob.AttemptLost, {"attempt": 4, "attempt_id": str(JOB)}, [RecoverAgent(job_id=STREAM, job_attempt=4)]),
     ],

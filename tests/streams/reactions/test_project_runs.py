@@ -175,7 +175,7 @@ async def test_a_job_that_somebody_cancels_fails_its_agent(story: Story) -> None
     driver = await stage(story, {"write": {"one": []}})
     job = an_agent(story, "one").job_id
     assert job
-    await driver.do(CancelLlmJob(job_id=job, reason="by hand"))
+    await driver.do(CancelLlmJob(job_id=job, reason="by_hand"))
     driver.shows("failed", one="failed")
 
 

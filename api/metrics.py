@@ -1,0 +1,118 @@
+"""What Prometheus is told: requests, batches of the log, lag, queues and money; never a name, a key or a text."""
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from functools import partial
+from typing import Protocol
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+_FAST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
+_BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
+
+
+class Batch(Protocol):
+    """What the sequencer tells of each batch."""
+
+    @property
+    def requests(self) -> int:
+        """Commands in it."""
+        ...
+
+    @property
+    def events(self) -> int:
+        """Events that it appended."""
+        ...
+
+    @property
+    def lock_seconds(self) -> float:
+        """How long it waited for the log's lock."""
+        ...
+
+    @property
+    def total_seconds(self) -> float:
+        """How long all of it took."""
+        ...
+
+
+class Metrics:
+    """One process's figures in a registry of their own."""
+
+    def __init__(self) -> None:
+        registry = self.registry = CollectorRegistry()
+        gauge, counter = partial(Gauge, registry=registry), partial(Counter, registry=registry)
+        seconds = partial(Histogram, buckets=_FAST, registry=registry)
+        labels = ["method", "route", "status"]
+        self._requests = seconds("toybox_http_request_seconds", "Time to answer a request", labels)
+        self._commands = counter("toybox_commands", "Commands that were decided")
+        self._appended = counter("toybox_events_appended", "Events appended to the log by this process")
+        self._append = seconds("toybox_append_seconds", "Time of one durable batch")
+        self._lock = seconds("toybox_append_lock_seconds", "Wait for the log's lock")
+        self._batch = Histogram(
+            "toybox_append_batch_commands", "Commands in one batch", buckets=_BATCHES, registry=registry
+        )
+        self._head = gauge("toybox_log_head_position", "Highest durable position of the log")
+        self._queue = gauge("toybox_commands_queued", "Commands that wait for a batch in this process")
+        self._lag = gauge("toybox_projection_lag_events", "Events from a read model to the head", ["projection"])
+        self._behind = gauge("toybox_reaction_lag_events", "Events from a reaction to the head", ["reaction"])
+        self._parked = gauge("toybox_parked", "Keys and events that wait for a fix", ["follower", "kind"])
+        self._jobs = gauge("toybox_llm_jobs", "LLM jobs that have not ended", ["status"])
+        self._money = gauge("toybox_budget_usd", "Money of all open budgets", ["scope", "part"])
+        self._listeners = gauge("toybox_feed_listeners", "Open live feeds of this process")
+        self._fed = gauge("toybox_feed_position", "Position up to which this process has fed its listeners")
+
+    def observe_batch(self, batch: Batch) -> None:
+        """What `Sequencer(observe=...)` calls."""
+        self._commands.inc(batch.requests)
+        self._appended.inc(batch.events)
+        self._append.observe(batch.total_seconds)
+        self._batch.observe(batch.requests)
+        self._lock.observe(batch.lock_seconds)
+
+    def request(self, method: str, route: str, status: int, seconds: float) -> None:
+        """A request was answered. `route` is the pattern, so that ids do not become labels."""
+        method = method if method in METHODS else "other"
+        self._requests.labels(method, route, status or "cut").observe(seconds)
+
+    # --- what is looked up when somebody asks ---
+
+    def log(self, head: int, queued: int) -> None:
+        """Where the log is, and what waits to enter it."""
+        self._head.set(head)
+        self._queue.set(queued)
+
+    def lags(self, projections: Mapping[str, int], reactions: Mapping[str, int]) -> None:
+        """How far each follower is behind the head."""
+        for name, lag in projections.items():
+            self._lag.labels(name).set(lag)
+        for name, lag in reactions.items():
+            self._behind.labels(name).set(lag)
+
+    def parked(self, projections: Sequence[str], reactions: Sequence[str]) -> None:
+        """What waits, one name for each key or event."""
+        self._parked.clear()
+        for kind, names in (("projection", projections), ("reaction", reactions)):
+            for name in set(names):
+                self._parked.labels(name, kind).set(names.count(name))
+
+    def jobs(self, by_status: Mapping[str, int]) -> None:
+        """How many jobs are in each state."""
+        self._jobs.clear()
+        for status, count in by_status.items():
+            self._jobs.labels(status).set(count)
+
+    def money(self, scope: str, *, limit: Decimal, settled: Decimal, held: Decimal) -> None:
+        """What the budgets of one kind of scope have; approximate, as floats are: the API tells exactly."""
+        for part, amount in (("limit", limit), ("settled", settled), ("held", held)):
+            self._money.labels(scope, part).set(float(amount))
+
+    def feed(self, listeners: int, position: int) -> None:
+        """Who listens, and how far they are."""
+        self._listeners.set(listeners)
+        self._fed.set(position)
+
+    def text(self) -> bytes:
+        """All of it, as Prometheus reads it."""
+        return generate_latest(self.registry)

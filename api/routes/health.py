@@ -1,0 +1,58 @@
+"""Routes for those who watch the process: is it alive, can it work, what does it measure, what does it offer."""
+
+import asyncio
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from api.answers import shown
+from api.measuring import measure
+from api.metrics import CONTENT_TYPE
+from api.permissions import anybody, may
+from api.reference import page
+from api.routing import router_of
+from api.visiting import services_of
+from domain.errors import Unavailable
+
+router = router_of("system")
+PATIENCE_SECONDS = 2.0
+
+
+@router.get("/health", dependencies=[anybody()])
+async def get_health() -> Response:
+    """The process answers. Nothing is asked of anything else."""
+    return shown({"status": "ok"})
+
+
+@router.get("/ready", dependencies=[anybody()])
+async def get_ready(request: Request) -> Response:
+    """The process can work: the log answers, commands are taken, read models are there. 503 until then."""
+    services = services_of(request)
+    try:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            standings = await services.read_models.standings()
+    except TimeoutError as late:
+        raise Unavailable("the database does not answer in time", code="not_ready") from late
+    built = [each.projection for each in standings if each.position == 0 < each.head or each.state == "building"]
+    if built:
+        raise Unavailable(f"read models are being built: {', '.join(sorted(built))}", code="not_ready", retry_after=2)
+    return shown({"status": "ready"})
+
+
+@router.get("/metrics", dependencies=[may("system.read")], response_class=Response)
+async def get_metrics(request: Request) -> Response:
+    """Figures for Prometheus."""
+    await measure(services_of(request), request.app.state.tail)
+    return Response(services_of(request).metrics.text(), media_type=CONTENT_TYPE)
+
+
+@router.get("/openapi.json", dependencies=[anybody()], include_in_schema=False)
+async def get_openapi_document(request: Request) -> Response:
+    """This document."""
+    return shown(request.app.openapi())
+
+
+@router.get("/docs", dependencies=[anybody()], include_in_schema=False)
+async def get_docs(request: Request) -> Response:
+    """The same, for people."""
+    return Response(page(request.app.openapi()), media_type="text/html; charset=utf-8")

@@ -1,0 +1,1 @@
+"""Projects over HTTP: made, led through their life, looked at, replayed."""

@@ -1,0 +1,133 @@
+"""What the API needs from the rest of the process: ports and plain values, plugged in by `toybox`."""
+
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from typing import Protocol
+
+from api.metrics import Metrics
+from commands.handling import Commands, Principal
+from commands.objects import Objects
+from commands.ports import Keyring
+from domain.blueprints import Blueprint
+from domain.following import ParkedReaction
+from domain.log import LogReader
+from projections.projector import Connections, Progress
+
+MEBIBYTE = 1024 * 1024
+Authenticate = Callable[[str], Awaitable[Principal | None]]
+"""Who holds this token; None when it lets nobody in."""
+
+
+class Standing(Protocol):
+    """Where one projection is."""
+
+    @property
+    def projection(self) -> str:
+        """Its name."""
+        ...
+
+    @property
+    def version(self) -> int:
+        """The version of its code."""
+        ...
+
+    @property
+    def state(self) -> str:
+        """What its follower in this process does: following, building, standby."""
+        ...
+
+    @property
+    def position(self) -> int:
+        """What its readers see."""
+        ...
+
+    @property
+    def head(self) -> int:
+        """The log's head."""
+        ...
+
+    @property
+    def lag(self) -> int:
+        """Events between the two."""
+        ...
+
+    @property
+    def error(self) -> str | None:
+        """Why it does not go on, if it does not."""
+        ...
+
+    @property
+    def progress(self) -> Progress | None:
+        """How far its rebuild is, while one runs here."""
+        ...
+
+
+class ReadModels(Protocol):
+    """Whoever keeps the read models up with the log, in this process or in others."""
+
+    async def wait_for(self, names: Collection[str], position: int, timeout: float) -> None:  # noqa: ASYNC109 -- patience is part of the question
+        """Return once all these projections show the position; Unavailable when they do not in time."""
+        ...
+
+    async def standings(self) -> Sequence[Standing]:
+        """Where every projection is."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Reactions:
+    """What is known of the reactions, and how those that failed are tried again."""
+
+    positions: Callable[[], Awaitable[Mapping[str, int]]]
+    parked: Callable[[], Awaitable[Sequence[ParkedReaction]]]
+    retry: Callable[[], Awaitable[int]]
+    """Answers how many are through now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Blueprints:
+    """How blueprints are read and their inputs completed."""
+
+    parse: Callable[[str], Blueprint]
+    """From YAML or JSON; raises `BlueprintError` with every problem found."""
+    resolve: Callable[[Blueprint, Mapping[str, str]], Mapping[str, str | int | Decimal]]
+    """Every declared input with its value, from those that were given."""
+    schema: Callable[[], str]
+    """The published JSON Schema."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much one request may ask for or bring."""
+
+    body_bytes: int = MEBIBYTE
+    blueprint_bytes: int = 8 * MEBIBYTE
+    """Of a blueprint together with its inputs."""
+    upload_bytes: int = 256 * MEBIBYTE
+    shown_bytes: int = MEBIBYTE
+    """Longer outputs of models are downloaded as assets, not shown inline."""
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Everything that routes work with."""
+
+    commands: Commands
+    reader: LogReader
+    connections: Connections
+    """Lends connections to read models."""
+    read_models: ReadModels
+    reactions: Reactions
+    keyring: Keyring
+    objects: Objects
+    authenticate: Authenticate
+    blueprints: Blueprints
+    metrics: Metrics
+    now: Callable[[], datetime]
+    random: Callable[[int], bytes]
+    """Bytes that nobody can guess."""
+    version: str = "0.1.0"
+    cors_origins: Sequence[str] = ()
+    limits: Limits = field(default_factory=Limits)

@@ -1,0 +1,136 @@
+"""What came of one attempt, put into the command that reports it; what it cost, line by line."""
+
+from dataclasses import asdict, dataclass
+from datetime import date
+from decimal import Decimal
+from typing import TypedDict
+from uuid import UUID
+
+from commands.llm_jobs import CompleteAttempt, DenyLlmJob, FailAttempt
+from commands.models import ModelError, ModelReply, Rates
+from domain.costs import CostLine
+from domain.errors import Refused, ToyboxError
+from domain.llm_jobs import LlmJob
+from domain.rates import Rate, UnknownRate, lines_of
+from domain.values import Text, TokenUsage
+
+UNFINISHED = {"length": "output_too_long", "refused": "refused"}
+"""Ends of an answer that is not an agent's result, as kinds of failure."""
+DENIALS = {
+    "erased": "erased",
+    "key_destroyed": "erased",
+    "price_unknown": "price_unknown",
+    "provider_key_missing": "provider_key_missing",
+    "unknown_provider": "unknown_provider",
+}
+"""Codes of problems that are kinds of failure of their own; any other means that the request cannot be made."""
+
+
+class Address(TypedDict):
+    """Fields that every command about an attempt has."""
+
+    job_id: UUID
+    project_id: UUID | None
+    phase: str | None
+    agent_id: UUID | None
+    attempt: int
+
+
+class Bill(TypedDict):
+    """What an attempt used and what that costs; nothing where its provider did not say."""
+
+    usage: TokenUsage | None
+    lines: list[CostLine]
+    amount: Decimal | None
+
+
+class Timing(TypedDict):
+    """How long the answer took."""
+
+    queue_ms: int
+    first_token_ms: int | None
+    total_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reports:
+    """Makes the report of one attempt."""
+
+    job: LlmJob
+    attempt: int
+    rates: Rates
+    queued_on: date
+
+    @property
+    def address(self) -> Address:
+        """Which attempt it is."""
+        return {
+            "job_id": self.job.id,
+            "project_id": self.job.project_id,
+            "phase": self.job.phase,
+            "agent_id": self.job.agent_id,
+            "attempt": self.attempt,
+        }
+
+    def denied(self, problem: ToyboxError) -> DenyLlmJob:
+        """It may never go out."""
+        kind = DENIALS.get(problem.code, "invalid_request")
+        return DenyLlmJob(**self.address, kind=kind, detail=str(problem))
+
+    def answered(self, reply: ModelReply, output: str | Text, rate: Rate, timing: Timing) -> CompleteAttempt:
+        """The model's answer."""
+        return CompleteAttempt(
+            **self.address,
+            **self._bill(reply, rate),
+            **timing,
+            output=output,
+            model=reply.model,
+            response_id=reply.response_id,
+            finish_reason=reply.finish_reason,
+        )
+
+    def unfinished(self, reply: ModelReply, rate: Rate) -> FailAttempt | None:
+        """Half an answer must not pass for an agent's result; whoever chats sees the finish reason instead."""
+        if self.job.agent_id is None or reply.finish_reason not in UNFINISHED:
+            return None
+        return self._paid_for_nothing(reply, rate, UNFINISHED[reply.finish_reason])
+
+    def not_kept(self, reply: ModelReply, rate: Rate, problem: Refused) -> FailAttempt:
+        """The answer's text has no place, because its project's key was destroyed; what it cost counts all the same."""
+        return self._paid_for_nothing(reply, rate, "not_kept", str(problem))
+
+    def failed(self, failure: ModelError, rate: Rate) -> FailAttempt:
+        """The provider did not answer."""
+        return FailAttempt(
+            **self.address,
+            **_bill(failure.usage if failure.may_cost else None, rate),
+            kind=failure.kind,
+            detail=str(failure),
+            retryable=failure.retryable,
+            retry_after_seconds=failure.retry_after,
+            sent=failure.may_cost,
+        )
+
+    def never_sent(self, kind: str, *, retryable: bool) -> FailAttempt:
+        """It was admitted, and then not one byte of it left."""
+        return FailAttempt(**self.address, kind=kind, retryable=retryable, sent=False)
+
+    def _paid_for_nothing(self, reply: ModelReply, rate: Rate, kind: str, detail: str | None = None) -> FailAttempt:
+        return FailAttempt(
+            **self.address, **self._bill(reply, rate), kind=kind, detail=detail, retryable=False, sent=True
+        )
+
+    def _bill(self, reply: ModelReply, admitted: Rate) -> Bill:
+        """At the rate of the model that answered, where it is known by its own name: aliases resolve to dated ones."""
+        try:
+            rate = self.rates.rate(self.job.provider, reply.model, self.queued_on)
+        except UnknownRate:
+            rate = admitted
+        return _bill(reply.usage, rate)
+
+
+def _bill(usage: TokenUsage | None, rate: Rate) -> Bill:
+    if usage is None:
+        return {"usage": None, "lines": [], "amount": None}
+    lines = [CostLine(**asdict(line)) for line in lines_of(usage, rate)]
+    return {"usage": usage, "lines": lines, "amount": sum((line.amount for line in lines), Decimal(0))}

@@ -1,0 +1,137 @@
+"""Leases, the queue and deadlines in Postgres: by the database's clock, for whoever follows the log."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+from uuid import UUID, uuid5
+
+import pytest
+from psycopg_pool import AsyncConnectionPool
+
+from adapters.postgres.connections import pool
+from adapters.postgres.following import PostgresDueTable, PostgresJobQueue, PostgresLeadership, PostgresLeases
+from domain.errors import Unavailable
+from domain.values import NAMESPACE
+
+
+def job(number: int) -> UUID:
+    """The id of a job."""
+    return uuid5(NAMESPACE, f"job {number}")
+
+
+@pytest.fixture
+async def opened(database: str) -> AsyncIterator[AsyncConnectionPool[Any]]:
+    """A database with just the columns that followers ask for."""
+    async with pool(database, size=2) as made:
+        async with made.connection() as connection:
+            await connection.execute(
+                "create table llm_jobs (job_id uuid primary key, status text, priority integer, attempt integer,"
+                " queued_position bigint, not_before timestamptz, started_at timestamptz)"
+            )
+            await connection.execute(
+                "create table deadlines (kind text, stream_id uuid, key uuid, position bigint, due_at timestamptz)"
+            )
+        yield made
+
+
+async def put(opened: AsyncConnectionPool[Any], query: str, *values: object) -> None:
+    """A row."""
+    async with opened.connection() as connection:
+        await connection.execute(query.encode(), values)
+
+
+async def queue(opened: AsyncConnectionPool[Any], number: int, *, priority: int = 5, wait: str = "0 s") -> None:
+    """A queued job."""
+    insert = "insert into llm_jobs values (%s, 'queued', %s, 0, %s, clock_timestamp() + %s::interval)"
+    await put(opened, insert, job(number), priority, number, wait)
+
+
+async def age(opened: AsyncConnectionPool[Any], seconds: float) -> None:
+    """Let all leases grow older."""
+    await put(opened, "update leases set heartbeat_at = heartbeat_at - make_interval(secs => %s)", seconds)
+
+
+async def test_a_lease_has_one_holder_until_it_is_stale(opened: AsyncConnectionPool[Any]) -> None:
+    leases = PostgresLeases(opened)
+    assert await leases.claim([job(1), job(2)], "one", 10) == {job(1), job(2)}
+    assert await leases.claim([job(1), job(3)], "two", 10) == {job(3)}
+    await age(opened, 11)
+    assert await leases.claim([job(1)], "two", 10) == {job(1)}
+    assert await leases.renew([job(1), job(2)], "one") == {job(2)}
+
+
+async def test_only_what_is_really_worked_on_is_renewed(opened: AsyncConnectionPool[Any]) -> None:
+    leases = PostgresLeases(opened)
+    await leases.claim([job(1), job(2)], "one", 10)
+    await age(opened, 11)
+    assert await leases.renew([job(1)], "one") == {job(1)}
+    assert await leases.claim([job(1), job(2)], "two", 10) == {job(2)}
+
+
+async def test_nobody_gives_back_the_lease_of_another(opened: AsyncConnectionPool[Any]) -> None:
+    leases = PostgresLeases(opened)
+    await leases.claim([job(1)], "one", 10)
+    await leases.release(job(1), "two")
+    assert await leases.claim([job(1)], "two", 10) == set()
+    await leases.release(job(1), "one")
+    assert await leases.claim([job(1)], "two", 10) == {job(1)}
+
+
+async def test_the_most_urgent_jobs_come_first_and_those_that_are_leased_not_at_all(
+    opened: AsyncConnectionPool[Any],
+) -> None:
+    for number in (1, 2, 3):
+        await queue(opened, number)
+    await queue(opened, 4, priority=9)
+    await queue(opened, 5, priority=9, wait="1 hour")
+    await PostgresLeases(opened).claim([job(2)], "one", 10)
+    jobs = PostgresJobQueue(opened)
+    assert await jobs.ready(10) == [job(4), job(1), job(3)]
+    assert await jobs.ready(10, skipping=[job(1)]) == [job(4), job(3)]
+    assert await jobs.ready(1) == [job(4)]
+
+
+async def test_how_long_a_lease_lasts_is_the_installations_choice(opened: AsyncConnectionPool[Any]) -> None:
+    await queue(opened, 1)
+    await PostgresLeases(opened).claim([job(1)], "one", 10)
+    await age(opened, 5)
+    assert await PostgresJobQueue(opened).ready(10) == []
+    assert await PostgresJobQueue(opened, lease_seconds=3).ready(10) == [job(1)]
+
+
+async def test_a_running_job_is_lost_when_neither_its_start_nor_its_lease_is_recent(
+    opened: AsyncConnectionPool[Any],
+) -> None:
+    insert = "insert into llm_jobs values (%s, 'running', 5, 1, 1, null, clock_timestamp() - %s::interval)"
+    for number, since in ((1, "1 s"), (2, "1 min"), (3, "1 min"), (4, "1 min")):
+        await put(opened, insert, job(number), since)
+    leases = PostgresLeases(opened)
+    await leases.claim([job(2), job(3)], "one", 10)
+    await age(opened, 11)
+    await leases.renew([job(2)], "one")
+    assert {each.job_id for each in await PostgresJobQueue(opened).lost(10)} == {job(3), job(4)}
+
+
+async def test_deadlines_come_in_their_order_without_those_that_were_tried(opened: AsyncConnectionPool[Any]) -> None:
+    table = PostgresDueTable(opened)
+    assert await table.seconds_to_next() is None
+    insert = "insert into deadlines values ('some', %s, %s, %s, clock_timestamp() + %s::interval)"
+    for number, wait in ((1, "-1 min"), (2, "-2 min"), (3, "1 hour")):
+        await put(opened, insert, job(number), job(number), number, wait)
+    assert [each.position for each in await table.due(10)] == [2, 1]
+    assert [each.position for each in await table.due(1, skipping=[2])] == [1]
+    left = await table.seconds_to_next()
+    assert left is not None
+    assert 3_590 < left <= 3_600
+
+
+async def test_one_leads_at_a_time_and_a_lost_connection_is_noticed(database: str) -> None:
+    first = PostgresLeadership(database)
+    async with first.leading("reactions"):
+        await first.check("reactions")
+        async with PostgresLeadership(database).leading("deadlines"):
+            pass  # another matter has another leader
+        await first._held["reactions"].close()
+        with pytest.raises(Unavailable):
+            await first.check("reactions")
+    with pytest.raises(Unavailable, match="does not lead"):
+        await first.check("reactions")

@@ -1,0 +1,1 @@
+"""The HTTP API: anonymous, forbidden, valid, conflict; queries and feeds on a real database."""

@@ -1,0 +1,1 @@
+"""The program as people run it: processes, command lines, what they print."""

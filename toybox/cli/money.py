@@ -1,0 +1,200 @@
+"""`toybox costs` and `toybox budgets`: what was spent on what, and what may still be spent."""
+
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+
+from toybox.cli.app import DECIDE, LOOK, AsJson, Limit, OptionalProject, amount, app, session
+from toybox.client import Client
+from toybox.terminal.output import dollars, figures, money, out, print_json, short, show, styled, table
+
+Json = dict[str, Any]
+
+
+class Grouping(StrEnum):
+    """What costs are added up by."""
+
+    project = "project"
+    phase = "phase"
+    agent = "agent"
+    provider = "provider"
+    model = "model"
+    day = "day"
+
+
+@app.command(rich_help_panel=LOOK, epilog="Example: toybox costs release-notes --by model")
+def costs(
+    context: typer.Context,
+    project: OptionalProject = None,
+    by: Annotated[Grouping | None, typer.Option("--by", help="Default: agent for a project, else project.")] = None,
+    limit: Limit = 50,
+    as_json: AsJson = False,
+) -> None:
+    """Report what was spent: tokens, dollars, and which figures are estimates."""
+    from toybox.terminal.naming import project_id
+
+    with session(context).client() as client:
+        found = project_id(client, project) if project else None
+        report(client, found, by or (Grouping.agent if found else Grouping.project), limit, as_json=as_json)
+
+
+def report(client: Client, project: str | None, by: Grouping, limit: int, *, as_json: bool = False) -> None:
+    """The cost report of a project, or of everything."""
+    first: Json = client.get("/api/cost", by=by.value, project_id=project, limit=min(limit, 200))
+    if as_json:
+        print_json([{"type": "total", **first["total"]}, *({"type": by.value, **each} for each in first["items"])])
+        return
+    made = table(by.value.upper(), figures("CALLS"), figures("INPUT"), figures("OUTPUT"), figures("COST"))
+    rows = [_row(each, _name(each, by)) for each in first["items"]]
+    if len(rows) > 1:
+        rows.append(_row(first["total"], "total"))
+    show(made, rows, "nothing was spent yet")
+    if first["total"]["estimated"]:
+        out().print("~ some providers did not count: those calls stand at the most they can have cost", style="dim")
+
+
+def _row(each: Json, name: str) -> tuple[str, ...]:
+    tokens = (f"{each['input_tokens']:,}", f"{each['output_tokens']:,}")
+    return (name, str(each["attempts"]), *tokens, f"{'~' if each['estimated'] else ''}{money(each['amount'])}")
+
+
+def _name(each: Json, by: Grouping) -> str:
+    match by:
+        case Grouping.project | Grouping.agent:
+            return str(each.get("name") or short(each.get(f"{by.value}_id")) or "outside of projects")
+        case Grouping.phase:
+            return f"{each.get('name') or short(each.get('project_id'))} / {each.get('phase') or '-'}"
+        case Grouping.model:
+            return f"{each['provider']}/{each['model']}"
+        case _:
+            return str(each.get(by.value) or "-")
+
+
+budgets = typer.Typer(invoke_without_command=True, help="Budgets: list, open, raise, close.")
+app.add_typer(budgets, name="budgets", rich_help_panel=DECIDE)
+Budget = Annotated[str, typer.Argument(metavar="BUDGET", help="Its id, the beginning of it, or a project.")]
+Usd = Annotated[str, typer.Argument(metavar="USD", callback=amount, help="The new limit, in dollars.")]
+
+
+@budgets.callback()
+def default(context: typer.Context, as_json: AsJson = False) -> None:
+    """Budgets: without a command, list them."""
+    if context.invoked_subcommand is None:
+        list_(context, as_json=as_json)
+
+
+@budgets.command(name="list", epilog="Example: toybox budgets list release-notes")
+def list_(context: typer.Context, project: OptionalProject = None, limit: Limit = 100, as_json: AsJson = False) -> None:
+    """List budgets: limit, spent, held for calls under way, and who waits for money."""
+    from toybox.terminal.naming import project_id
+    from toybox.terminal.picture import scope_of
+
+    with session(context).client() as client:
+        found = project_id(client, project) if project else None
+        listed = list(client.pages("/api/budgets", limit=limit, project_id=found))
+        names = {} if as_json else _project_names(client, listed)
+    if as_json:
+        print_json(listed)
+        return
+    made = table(
+        "ID", "PROJECT", "SCOPE", "STATUS", figures("LIMIT"), figures("SPENT"), figures("HELD"), figures("WAITING")
+    )
+    rows = [
+        (
+            short(each["id"]),
+            names.get(each["project_id"], ""),
+            scope_of(each, {"phases": []}),
+            styled(each["status"]),
+            money(each["limit"]),
+            money(each["settled"]),
+            money(each["held"]),
+            str(len(each["parked"]) or ""),
+        )
+        for each in listed
+    ]
+    show(made, rows, "no budgets: toybox budgets open PROJECT USD makes one")
+
+
+def _project_names(client: Client, listed: list[Json]) -> dict[str, str]:
+    wanted = {each["project_id"] for each in listed} - {None}
+    return {each["id"]: each["name"] for each in client.pages("/api/projects", limit=1000) if each["id"] in wanted}
+
+
+@budgets.command(name="open", epilog="Example: toybox budgets open release-notes 2.50 --phase review")
+def open_(
+    context: typer.Context,
+    scope: Annotated[str, typer.Argument(metavar="PROJECT|global", help="What it limits.")],
+    limit: Usd,
+    phase: Annotated[str | None, typer.Option("--phase", help="Only this phase of the project.")] = None,
+    agent: Annotated[str | None, typer.Option("--agent", help="Only this agent of the project, by name.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Limit what everything, a project, a phase or an agent may spend."""
+    if phase and agent:
+        raise typer.BadParameter("choose one of --phase and --agent")
+    with session(context).client() as client:
+        answer = client.post("/api/budgets", {"scope": _scope(client, scope, phase, agent), "limit": limit})
+    _done(answer, f"opened with {dollars(limit)}", as_json=as_json)
+
+
+def _scope(client: Client, scope: str, phase: str | None, agent: str | None) -> Json:
+    from domain.errors import NotFound
+    from toybox.terminal.naming import project_id
+    from toybox.terminal.picture import agents_of
+
+    if scope == "global":
+        return {"kind": "global"}
+    project = project_id(client, scope)
+    if agent:
+        known = {each["name"]: each["id"] for each in agents_of(client.get(f"/api/projects/{project}"))}
+        if agent not in known:
+            raise NotFound(f"{scope} has no agent {agent}; it has {', '.join(known)}")
+        return {"kind": "agent", "project_id": project, "agent_id": known[agent]}
+    if phase:
+        return {"kind": "phase", "project_id": project, "phase": phase}
+    return {"kind": "project", "project_id": project}
+
+
+@budgets.command(name="raise", epilog="Example: toybox budgets raise 1a2b3c4d 0.75")
+def raise_(context: typer.Context, budget: Budget, limit: Usd, as_json: AsJson = False) -> None:
+    """Change a limit; whoever waits for money goes on when it fits."""
+    with session(context).client() as client:
+        answer = client.patch(f"/api/budgets/{_find(client, budget)}", {"limit": limit})
+    _done(answer, f"may spend {dollars(limit)} in all", as_json=as_json)
+
+
+@budgets.command(epilog="Example: toybox budgets close 1a2b3c4d")
+def close(context: typer.Context, budget: Budget, as_json: AsJson = False) -> None:
+    """Limit the scope no longer."""
+    with session(context).client() as client:
+        answer = client.post(f"/api/budgets/{_find(client, budget)}/close")
+    _done(answer, "is closed: nothing limits its scope", as_json=as_json)
+
+
+def _find(client: Client, said: str) -> str:
+    """A budget by its id, or the budget of a whole project by the project's name."""
+    from domain.errors import NotFound
+    from toybox.terminal.naming import one_of, project_id
+    from toybox.terminal.output import is_id
+
+    if is_id(said):
+        return said
+    try:
+        return one_of(client.pages("/api/budgets"), said, "budget", "toybox budgets")["id"]
+    except NotFound as missing:
+        try:
+            project = project_id(client, said)
+        except NotFound:
+            raise missing from None
+        own = [each for each in client.pages("/api/budgets", project_id=project) if each["kind"] == "project"]
+        if not own:
+            raise NotFound(f"{said} has no budget of its own: toybox budgets open {said} USD") from None
+        return own[0]["id"]
+
+
+def _done(answer: Json, said: str, *, as_json: bool) -> None:
+    if as_json:
+        print_json(answer)
+    else:
+        out().print(f"budget {short(answer['id'])} {said}")

@@ -1,0 +1,48 @@
+"""Finds what a person means: a project, budget, checkpoint or key by its id, the beginning of it, or a name."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from domain.errors import Conflict, NotFound
+from toybox.client import Client
+from toybox.terminal.output import is_id, short
+
+Json = dict[str, Any]
+SHORTEST = 4
+"""Characters of an id that are enough to look by."""
+LOOKED_AT = 2000
+"""How many of the newest are searched for the beginning of an id."""
+
+
+def project_id(client: Client, said: str) -> str:
+    """The project's id; of several with the same name, the newest that is still going on, else the newest."""
+    if is_id(said):
+        return said
+    found = list(client.pages("/api/projects", limit=LOOKED_AT))
+    by_id = _beginning(found, said)
+    if by_id:
+        return _only(by_id, said, "project", lambda each: f"{short(each['id'])} {each['name']} ({each['status']})")
+    named = [each for each in found if each["name"] == said]
+    if not named:
+        raise NotFound(f"there is no project {said}: toybox projects lists them")
+    return next((each for each in named if each["status"] in ("running", "paused")), named[0])["id"]
+
+
+def one_of(found: Iterable[Json], said: str, what: str, lister: str) -> Json:
+    """The one thing whose id is or begins with what was said."""
+    matching = _beginning(list(found), said)
+    if not matching:
+        raise NotFound(f"there is no {what} {said}: {lister} lists them")
+    _only(matching, said, what, lambda each: str(each["id"]))
+    return matching[0]
+
+
+def _beginning(found: list[Json], said: str) -> list[Json]:
+    return [each for each in found if len(said) >= SHORTEST and str(each["id"]).startswith(said.lower())]
+
+
+def _only(matching: list[Json], said: str, what: str, tell: Callable[[Json], str]) -> str:
+    if len(matching) > 1:
+        told = "; ".join(tell(each) for each in matching[:5])
+        raise Conflict(f"{said} may mean several: {told}; give more of the {what}'s id", code="ambiguous")
+    return str(matching[0]["id"])
