@@ -1,6 +1,6 @@
 """The port to model providers: what is asked of a model, what it answers, and how it fails."""
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
@@ -52,6 +52,8 @@ class ModelRequest:
     temperature: Decimal | None
     deadline: float
     """Seconds on `time.monotonic()`, for the whole attempt, streaming included."""
+    may_leave: Callable[[], bool] = field(default=lambda: True, repr=False, compare=False)
+    """Asked by what sends over a network, right before the first byte: False when its job went elsewhere meanwhile."""
 
     @property
     def input_upper_bound(self) -> int:

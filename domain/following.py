@@ -62,8 +62,8 @@ class Leases(Protocol):
         """Those of the resources that the holder now has: free before, or not renewed for `stale_after` seconds."""
         ...
 
-    async def renew(self, resources: Sequence[UUID], holder: str) -> set[UUID]:
-        """The holder lives and works on these; answers those that are still its own."""
+    async def renew(self, resources: Sequence[UUID], holder: str, stale_after: float) -> set[UUID]:
+        """The holder lives and works on these; answers those that are still its own. A stale lease stays lost."""
         ...
 
     async def release(self, resource: UUID, holder: str) -> None:

@@ -195,6 +195,7 @@ class Run:
     async def _stall(self, victim: Member) -> None:
         alias = victim.alias
         await victim.stall()
+        del self._stalling[alias]
         self._tell(f"{alias} was stopped and goes on")
 
 

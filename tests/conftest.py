@@ -9,7 +9,7 @@ from hypothesis import settings
 settings.register_profile("fast", max_examples=20)
 """What `make test-fast` asks for; tests that name their own number keep it."""
 
-pytest_plugins = ["tests.support.postgres"]
+pytest_plugins = ["tests.support.postgres", "tests.support.kafka"]
 
 SERVICES = ("postgres", "kafka")
 LOCAL = ["127.0.0.1", "::1", "localhost"]

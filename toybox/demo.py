@@ -58,9 +58,8 @@ def _run(began: float) -> int:
     if not example.is_dir():
         raise NotFound(f"{example} is missing: run this from a checkout of toybox")
     _head(f"Running {EXAMPLE} on its own changelog")
-    out().print(
-        f"data in {settings.data_dir}; answers come from the scripted provider: no key, no cost, same each time"
-    )
+    out().print(f"data in {settings.data_dir}", soft_wrap=True)
+    out().print("answers come from the scripted provider: no key, nominal prices, the same text each time")
     wanted = order(example, [])
     with Session(settings).client() as client:
         project = begin(client, wanted)
@@ -72,8 +71,9 @@ def _run(began: float) -> int:
         _head("What it cost")
         report(client, project, Grouping.agent, 50)
         _head("How it stood when a person was asked")
-        show_moment(client, project, str(_question(client, project)), 6)
-    _next(settings, project, time.monotonic() - began)
+        show_moment(client, project, str(_first(client, project, "checkpoint.requested")), 6)
+        earlier = _first(client, project, "agent.completed")
+    _next(settings, project, earlier, time.monotonic() - began)
     return Exit.OK
 
 
@@ -94,25 +94,25 @@ def _result(client: Client, project: str) -> None:
         out().print(Text(f"  … {len(lines) - SHOWN_LINES} more", "dim"))
 
 
-def _question(client: Client, project: str) -> int:
-    """Where in the log the person was asked."""
-    asked = client.pages(f"/api/projects/{project}/timeline", type="checkpoint.requested", limit=1)
-    return int(next(asked)["position"])
+def _first(client: Client, project: str, kind: str) -> int:
+    """Where in the log something happened first."""
+    found = client.pages(f"/api/projects/{project}/timeline", type=kind, limit=1)
+    return int(next(found)["position"])
 
 
-def _next(settings: Settings, project: str, seconds: float) -> None:
-    name, here = short(project), f"toybox --data-dir {settings.data_dir}"
+def _next(settings: Settings, project: str, earlier: int, seconds: float) -> None:
+    name, here = short(project), f".venv/bin/{Session(settings).called}"
     _head("Where to look next")
     for command, why in (
         (f"{here} assets {name} {RESULT}", "all of the result"),
-        (f"{here} replay {name} --at 40", "any other moment"),
+        (f"{here} replay {name} --at {earlier}", "another moment: when the first agent was done"),
         (f"{here} run examples/code-review", "another example, with you at the checkpoint"),
         (f"{here} up", "keep a server running; its API reference is at /docs"),
         ("docs/follow-an-event.md", "one event on its way through the code"),
     ):
         out().print(f"  {command}", soft_wrap=True)
         out().print(Text(f"      {why}", "dim"))
-    out().print(Text(f"({span(seconds)} in all; toybox is .venv/bin/toybox)", "dim"))
+    out().print(Text(f"({span(seconds)} in all)", "dim"))
 
 
 if __name__ == "__main__":

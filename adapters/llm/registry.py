@@ -1,12 +1,11 @@
 """Providers by name: built in for the vendors whose keys are in the environment, registered for everything else."""
 
+import asyncio
 from collections.abc import Mapping
 from uuid import UUID
 
 from pydantic import SecretStr
 
-from adapters.llm.anthropic import ANTHROPIC_URL, AnthropicModel
-from adapters.llm.openai import OPENAI_URL, OPENROUTER_URL, OpenAIModel
 from adapters.llm.scripted import ScriptedModel
 from commands.models import LanguageModel
 from domain.errors import Refused
@@ -40,7 +39,9 @@ class ModelRegistry:
             registered = evolve(registered, stored)
         version = registered.version if registered else 0
         if (stream, version) not in self._clients:
-            self._clients[stream, version] = self._make(provider, registered)
+            # In a thread: a vendor's SDK takes a second to import, and everybody else shares the loop.
+            made = await asyncio.to_thread(self._make, provider, registered)
+            self._clients.setdefault((stream, version), made)
         return self._clients[stream, version]
 
     async def aclose(self) -> None:
@@ -71,6 +72,10 @@ class ModelRegistry:
                 code="provider_key_missing",
             )
         if kind == "anthropic" and key is not None:
+            from adapters.llm.anthropic import ANTHROPIC_URL, AnthropicModel
+
             return AnthropicModel(provider=name, api_key=key, base_url=config.base_url or ANTHROPIC_URL)
+        from adapters.llm.openai import OPENAI_URL, OPENROUTER_URL, OpenAIModel
+
         usual = OPENROUTER_URL if kind == "openrouter" else OPENAI_URL
         return OpenAIModel(provider=name, api_key=key, base_url=config.base_url or usual)

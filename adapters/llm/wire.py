@@ -92,6 +92,7 @@ class Attempt:
     def __init__(self, wire: Wire, request: ModelRequest) -> None:
         self._wire = wire
         self._deadline = request.deadline
+        self._may_leave = request.may_leave
         self.id = str(request.attempt_id)
         self.sent = False
         self.pieces: list[str] = []
@@ -115,6 +116,8 @@ class Attempt:
 
     async def trace(self, event: str, _: Mapping[str, object]) -> None:
         if event.endswith(".send_request_headers.started"):
+            if not self._may_leave():
+                raise httpx2.ConnectError("given up before anything was sent")
             self.sent = True
 
     async def step(self, call: Callable[[], Awaitable[_T]]) -> _T:

@@ -1,5 +1,6 @@
 """Connections to PostgreSQL as toybox needs them: UTC, bounded stalls, dead peers noticed."""
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -36,15 +37,36 @@ async def connect(conninfo: str, *, application: str) -> psycopg.AsyncConnection
     )
 
 
-def pool(conninfo: str, *, size: int = 8, application: str = "toybox") -> AsyncConnectionPool[Any]:
+class Pool(AsyncConnectionPool[Any]):
+    """A pool whose callers can be cancelled at any moment.
+
+    Python 3.11 loses the cancellation of a task that is granted a connection in the same moment (`asyncio.wait_for`):
+    a follower that is told to stop would then go on for ever.
+    """
+
+    async def getconn(
+        self,
+        timeout: float | None = None,  # noqa: ASYNC109 -- the library's signature
+    ) -> psycopg.AsyncConnection[Any]:
+        """A connection, or the cancellation that came while it was waited for."""
+        task = asyncio.current_task()
+        before = task.cancelling() if task else 0
+        connection = await super().getconn(timeout)
+        if task and task.cancelling() > before:
+            await self.putconn(connection)
+            raise asyncio.CancelledError
+        return connection
+
+
+def pool(conninfo: str, *, size: int = 8, application: str = "toybox") -> Pool:
     """A pool for reads and read models; open it before use. Checks a connection before lending it."""
-    return AsyncConnectionPool(
+    return Pool(
         conninfo,
         min_size=1,
         max_size=size,
         open=False,
         timeout=10,
-        check=AsyncConnectionPool.check_connection,
+        check=Pool.check_connection,
         kwargs={"autocommit": True, "application_name": application, "options": _options(conninfo), **KEEPALIVES},
     )
 

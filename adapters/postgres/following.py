@@ -33,7 +33,7 @@ _CLAIM: Final = (
 )
 _RENEW: Final = (
     "update leases set heartbeat_at = clock_timestamp() where resource = any(%s::uuid[]) and holder = %s"
-    " returning resource"
+    " and heartbeat_at >= clock_timestamp() - make_interval(secs => %s) returning resource"
 )
 _RELEASE: Final = "delete from leases where resource = %s and holder = %s"
 _READY: Final = (
@@ -109,9 +109,9 @@ class PostgresLeases(_OverPool):
         """What is free or stale becomes the holder's."""
         return {row[0] for row in await self._rows(_CLAIM, [list(resources), holder, stale_after])}
 
-    async def renew(self, resources: Sequence[UUID], holder: str) -> set[UUID]:
-        """The holder lives, and these are still its own."""
-        return {row[0] for row in await self._rows(_RENEW, [list(resources), holder])}
+    async def renew(self, resources: Sequence[UUID], holder: str, stale_after: float) -> set[UUID]:
+        """The holder lives, and these are still its own; what is stale may be somebody else's at any moment."""
+        return {row[0] for row in await self._rows(_RENEW, [list(resources), holder, stale_after])}
 
     async def release(self, resource: UUID, holder: str) -> None:
         """The holder is done with it."""

@@ -1,7 +1,8 @@
 """Agents: what each is told, the runs and attempts it makes, how it ends; in a project or in the library."""
 
-from domain.agents.agent import Agent, AgentStatus
+from domain.agents.agent import Agent
 from domain.agents.definition import (
+    AgentStatus,
     AssetName,
     AssetRef,
     Awaited,

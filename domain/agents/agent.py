@@ -1,19 +1,15 @@
 """The agent aggregate: defined, made ready, run in attempts, held back for review, ended, reset."""
 
 from datetime import datetime
-from typing import Literal, Self
+from typing import Self
 from uuid import UUID
 
-from domain.agents.definition import AssetRef, Awaited, Defining, Definition, OnFailure
+from domain.agents.definition import AgentStatus, AssetRef, Awaited, Defining, Definition, OnFailure
 from domain.agents.retries import PERMANENT, backoff
 from domain.errors import Conflict, Refused
 from domain.ids import job_id
 from domain.kernel import Aggregate, Created, event
 from domain.values import Code, Digest, Instant, Name, Sealed, Slug
-
-AgentStatus = Literal[
-    "defined", "ready", "running", "waiting", "completed", "failed", "skipped", "cancelled", "removed"
-]
 
 
 class Agent(Aggregate):
@@ -37,7 +33,6 @@ class Agent(Aggregate):
     feedback: Sealed | None
     """What a reviewer answered: the current attempt works it in."""
     percentage: int | None
-    """How far the current attempt has come, as far as it said."""
     waiting_for: list[Awaited]
     retry_at: Instant | None
     """When the next attempt is due, while the agent waits for that."""
@@ -350,8 +345,8 @@ class Agent(Aggregate):
 
     @event(Started)
     def _started(self, attempt: int, job_id: UUID, feedback: str | None) -> None:
-        self.status, self.attempt, self.job_id, self.feedback = "running", attempt, job_id, feedback
-        self.percentage = None
+        self.status, self.attempt, self.job_id = "running", attempt, job_id
+        self.feedback, self.percentage = feedback, None
         self._stop_waiting()
 
     @event(Progressed)

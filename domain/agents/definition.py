@@ -7,6 +7,9 @@ from pydantic import Field, StringConstraints
 
 from domain.values import LONGEST_WAIT, AiConfig, Digest, Name, Sealed, Slug, Value
 
+AgentStatus = Literal[
+    "defined", "ready", "running", "waiting", "completed", "failed", "skipped", "cancelled", "removed"
+]
 OnFailure = Literal["block", "skip"]
 """What a failed agent means for those that depend on it: they stay where they are, or they are passed over."""
 MAX_RETRIES = 10

@@ -1,7 +1,7 @@
 """Projects: phases of agents that depend on each other, and the life of the whole from creation to archive."""
 
 from domain.projects.graph import AgentNode, NewAgent
-from domain.projects.project import EDITABLE, Project, ProjectStatus, ResetScope
+from domain.projects.project import Project
 from domain.projects.settings import (
     Input,
     InputKind,
@@ -11,6 +11,7 @@ from domain.projects.settings import (
     QualitySettings,
     completed,
 )
+from domain.projects.status import EDITABLE, ProjectStatus, ResetScope
 
 __all__ = [
     "EDITABLE",

@@ -1,20 +1,14 @@
 """The project aggregate: its phases and the graph of its agents, and its life from creation to archive."""
 
 from collections.abc import Iterable, Sequence
-from typing import Literal
 from uuid import UUID
 
 from domain.errors import Conflict, NotFound, Refused
 from domain.kernel import Aggregate, Created, event
 from domain.projects.graph import MAX_PHASES, AgentNode, NewAgent, OnFailure, ancestors, dependents, grown
 from domain.projects.settings import Input, ProjectSettings, QualitySettings, completed
+from domain.projects.status import EDITABLE, ENDED, ProjectStatus, ResetScope
 from domain.values import AiConfig, Code, Digest, Name, Sealed, Slug
-
-ProjectStatus = Literal["created", "initialized", "running", "paused", "completed", "failed", "cancelled", "archived"]
-ResetScope = Literal["all", "phase", "failed", "agent"]
-EDITABLE: tuple[ProjectStatus, ...] = ("created", "initialized")
-"""While phases and agents may be added and removed."""
-ENDED: tuple[ProjectStatus, ...] = ("completed", "failed", "cancelled")
 
 
 class Project(Aggregate):
@@ -160,8 +154,7 @@ class Project(Aggregate):
     ) -> None:
         self.project_id, self.name, self.ai, self.quality, self.settings = project_id, name, ai, quality, settings
         self.status: ProjectStatus = "created"
-        self.phases, self.phase, self.agents, self.inputs = [], None, {}, []
-        self.was_initialized = False
+        self.phases, self.phase, self.agents, self.inputs, self.was_initialized = [], None, {}, [], False
 
     def add_phase(self, name: str) -> None:
         self._must_be(*EDITABLE, to="get another phase")
@@ -284,11 +277,8 @@ class Project(Aggregate):
     def check_resettable(self) -> None:
         self._must_be("initialized", *ENDED, to="be reset")
         if not self.was_initialized:
-            raise Refused(
-                f"project {self.name} was {self.status} before it was initialized, so nothing of it can run again: "
-                "create it anew",
-                code="never_initialized",
-            )
+            message = f"project {self.name} was never initialized, so nothing can run again: create it anew"
+            raise Refused(message, code="never_initialized")
 
     def reset(self, what: ResetScope, phase: str, agents: list[str]) -> None:
         self.check_resettable()

@@ -170,7 +170,10 @@ class AttemptRun:
 
     async def _call(self, prepared: _Prepared, queue_ms: int) -> None:
         self._started_at = time.monotonic()
-        request = replace(prepared.request, deadline=self._started_at + self.job.timeout_seconds)
+        deadline = self._started_at + self.job.timeout_seconds
+        request = replace(
+            prepared.request, deadline=deadline, may_leave=lambda: self._is_leased() and not self._aborted
+        )
         if self._aborted:
             await self._record(self._say.never_sent("cancelled", retryable=False))
         elif not self._is_leased():

@@ -143,8 +143,9 @@ class Dispatcher:
         )
 
     def _is_leased(self, job_id: UUID) -> bool:
-        """Whether no other worker can think yet that this one is dead."""
-        return time.monotonic() - self._leased_at.get(job_id, -self._pace.lease_seconds) < self._pace.lease_seconds
+        """Whether no other worker can think, until a request has arrived at its provider, that this one is dead."""
+        leased_at = self._leased_at.get(job_id)
+        return leased_at is not None and time.monotonic() - leased_at < self._pace.lease_seconds / 2
 
     def _leave_alone(self, job_id: UUID, seconds: float) -> None:
         self._left_alone[job_id] = time.monotonic() + seconds
@@ -158,7 +159,7 @@ class Dispatcher:
             if held := list(self._leased_at):
                 now = time.monotonic()
                 with suppress(Unavailable):
-                    for job_id in await self._leases.renew(held, self._worker):
+                    for job_id in await self._leases.renew(held, self._worker, self._pace.lease_seconds):
                         if job_id in self._leased_at:
                             self._leased_at[job_id] = now
 

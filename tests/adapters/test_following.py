@@ -56,15 +56,24 @@ async def test_a_lease_has_one_holder_until_it_is_stale(opened: AsyncConnectionP
     assert await leases.claim([job(1), job(3)], "two", 10) == {job(3)}
     await age(opened, 11)
     assert await leases.claim([job(1)], "two", 10) == {job(1)}
-    assert await leases.renew([job(1), job(2)], "one") == {job(2)}
+    assert await leases.renew([job(1), job(2)], "one", 60) == {job(2)}
 
 
 async def test_only_what_is_really_worked_on_is_renewed(opened: AsyncConnectionPool[Any]) -> None:
     leases = PostgresLeases(opened)
     await leases.claim([job(1), job(2)], "one", 10)
-    await age(opened, 11)
-    assert await leases.renew([job(1)], "one") == {job(1)}
+    await age(opened, 6)
+    assert await leases.renew([job(1)], "one", 10) == {job(1)}
+    await age(opened, 6)
     assert await leases.claim([job(1), job(2)], "two", 10) == {job(2)}
+
+
+async def test_a_stale_lease_cannot_be_renewed_by_a_worker_that_was_held_up(opened: AsyncConnectionPool[Any]) -> None:
+    leases = PostgresLeases(opened)
+    await leases.claim([job(1)], "one", 10)
+    await age(opened, 11)
+    assert await leases.renew([job(1)], "one", 10) == set(), "others may act on its silence already"
+    assert await leases.claim([job(1)], "one", 10) == {job(1)}
 
 
 async def test_nobody_gives_back_the_lease_of_another(opened: AsyncConnectionPool[Any]) -> None:
@@ -106,8 +115,9 @@ async def test_a_running_job_is_lost_when_neither_its_start_nor_its_lease_is_rec
         await put(opened, insert, job(number), since)
     leases = PostgresLeases(opened)
     await leases.claim([job(2), job(3)], "one", 10)
-    await age(opened, 11)
-    await leases.renew([job(2)], "one")
+    await age(opened, 9)
+    await leases.renew([job(2)], "one", 10)
+    await age(opened, 2)
     assert {each.job_id for each in await PostgresJobQueue(opened).lost(10)} == {job(3), job(4)}
 
 

@@ -68,6 +68,7 @@ def finish_agent_by_hand(command: FinishAgentByHand, work: UnitOfWork) -> None:
 def hold_agent_by_hand(command: HoldAgentByHand, work: UnitOfWork) -> None:
     """Waiting."""
     agent = work.get(Agent, command.agent_id)
+    assert agent.project_id
     stream = work.check_new(Checkpoint, checkpoint_id(agent.id, agent.run, agent.attempt))
     awaited, asset = Awaited(kind="checkpoint", id=stream, name="Review"), _asset(agent)
     checkpoint = Checkpoint(

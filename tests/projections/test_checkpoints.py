@@ -131,6 +131,7 @@ async def test_what_an_agent_no_longer_waits_for_leaves_the_inbox(connections: C
         due = await deadlines(read.connection, kind="checkpoint.requested")
         assert [each.stream_id for each in due.items] == [checkpoint_id(SECOND, 1, 1)]
     overview = await play.fold(ProjectOverviews, ID, ID)
+    assert overview
     assert [each.agent for each in overview.waiting] == ["second"]
 
 

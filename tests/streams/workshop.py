@@ -98,7 +98,7 @@ class Leases:
         self.held.update(dict.fromkeys(free, holder))
         return free
 
-    async def renew(self, resources: Sequence[UUID], holder: str) -> set[UUID]:
+    async def renew(self, resources: Sequence[UUID], holder: str, stale_after: float) -> set[UUID]:
         self.renewed.append(set(resources))
         return {each for each in resources if self.held.get(each) == holder}
 

@@ -95,6 +95,9 @@ def test_a_finished_project_is_shown_replayed_compared_and_paid_for(served: Toyb
     assert {each["name"] for each in costs[1:]} == {"first", "second"}
     lines = served("tail", "seen", "--no-follow", "-t", "project.*").out.splitlines()
     assert "project seen: completed" in lines[-1]
+    told = served("tail", "seen", "--no-follow", "-n", "3", "--json").json
+    assert [each["position"] for each in told] == [each["position"] for each in events[-3:]]
+    assert "project seen: completed" in served("tail", "--no-follow", "-n", "500").out
 
 
 def test_projects_are_paused_resumed_cancelled_and_run_again(served: Toybox) -> None:

@@ -9,6 +9,7 @@ from rich.text import Text
 from domain.errors import NotFound
 from toybox.cli.app import LOOK, AsJson, Limit, OptionalProject, ProjectArgument, app, session
 from toybox.client import Client
+from toybox.terminal.following import Feed
 from toybox.terminal.output import err, moment, out, print_json, short
 from toybox.terminal.picture import agents_of, picture
 
@@ -31,20 +32,23 @@ def tail(
     as_json: AsJson = False,
 ) -> None:
     """Print what happened last and what happens, a line for each event, until Ctrl-C."""
-    from toybox.terminal.following import Feed
     from toybox.terminal.naming import project_id
 
     with session(context).client() as client:
         found = project_id(client, project) if project else None
-        position = _print_last(client, found, types, limit, as_json=as_json)
-        if not follow:
+        position = int(client.get("/api/system/status")["head"])
+        last = _last(client, found, types, position, limit)
+        if as_json:
+            left = None if follow else len(last)
+            begin = last[-1]["position"] - 1 if last else position
+            with Feed(client, after=begin, project_id=found, type=types) as feed:
+                _print_events(feed, left)
             return
+        for each in reversed(last):
+            out().print(line_of(each), soft_wrap=True)
         with Feed(client, after=position, project_id=found, type=types) as feed:
-            while True:
-                heard = list(feed.waiting(60))
-                if as_json:
-                    print_json([each.data for each in heard])
-                elif heard:
+            while follow:
+                if heard := list(feed.waiting(60)):
                     position = _print_since(client, found, types, position, int(heard[-1].id))
 
 
@@ -52,15 +56,19 @@ def _log(project: str | None) -> str:
     return f"/api/projects/{project}/log" if project else "/api/system/log"
 
 
-def _print_last(client: Client, project: str | None, types: list[str] | None, limit: int, *, as_json: bool) -> int:
-    """The newest events, the oldest of them first; answers up to where."""
-    head = int(client.get("/api/system/status")["head"])
+def _last(client: Client, project: str | None, types: list[str] | None, head: int, limit: int) -> list[Json]:
+    """The newest lines up to the head, the newest first."""
     lines = client.pages(_log(project), type=types, min_position=head, timeout_ms=CATCH_UP)
     seen = (each for each in lines if each["position"] <= head)
-    newest_first = [each for each, _ in zip(seen, range(limit), strict=False)]
-    for each in reversed(newest_first):
-        print_json(each) if as_json else out().print(line_of(each), soft_wrap=True)
-    return head
+    return [each for each, _ in zip(seen, range(limit), strict=False)]
+
+
+def _print_events(feed: Feed, left: int | None) -> None:
+    """Events as JSON, so many of them or for ever."""
+    while left is None or left > 0:
+        for each in feed.waiting(60):
+            print_json(each.data)
+            left = None if left is None else left - 1
 
 
 def _print_since(client: Client, project: str | None, types: list[str] | None, after: int, up_to: int) -> int:

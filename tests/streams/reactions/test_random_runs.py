@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -38,7 +39,7 @@ async def nothing_is_left(driver: Driver) -> None:
 async def test_a_run_is_never_stuck_and_never_leaves_an_agent_behind(story: Story, seed: int) -> None:
     dice = Random(seed)
     sketch = graph(dice)
-    policies = {
+    policies: dict[str, Any] = {
         name: {"on_failure": dice.choice(["skip", "block"]), "retries": 0} for of in sketch.values() for name in of
     }
     driver = Driver(story)

@@ -1,0 +1,31 @@
+"""Whoever waits for a connection can be cancelled at any moment, also in the one in which it is granted."""
+
+import asyncio
+
+from adapters.postgres.connections import pool
+
+
+async def test_a_cancellation_is_never_lost_to_a_connection_that_is_granted(database: str) -> None:
+    async with pool(database, size=1) as opened:
+        for ticks in range(6):
+            lent, got = await opened.getconn(), asyncio.Event()
+
+            async def want(got: asyncio.Event = got) -> None:
+                async with opened.connection():
+                    got.set()
+                    await asyncio.Event().wait()
+
+            waiting = asyncio.create_task(want())
+            while not opened.get_stats()["requests_waiting"]:  # noqa: ASYNC110 -- a pool tells nobody
+                await asyncio.sleep(0.01)
+            await opened.putconn(lent)
+            for _ in range(ticks):
+                await asyncio.sleep(0)
+            waiting.cancel()
+            await asyncio.wait([waiting], timeout=2)
+            went_on = got.is_set() and not waiting.done()
+            waiting.cancel()
+            assert not went_on, f"cancelled {ticks} ticks after the grant, it went on as if nobody had told it to stop"
+            assert waiting.cancelled()
+            async with opened.connection(timeout=2) as connection:
+                await connection.execute("select 1")

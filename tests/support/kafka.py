@@ -1,0 +1,54 @@
+"""Real Kafka for the tests: one broker for the session, names of their own for each test, a broker to be broken."""
+
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.kafka_broker import KafkaBroker, broker_folder
+
+
+@pytest.fixture(scope="session")
+def kafka_server() -> Iterator[str]:
+    """The broker that TOYBOX_TEST_KAFKA names, else one of the session's own."""
+    if named := os.environ.get("TOYBOX_TEST_KAFKA"):
+        _require_answer(named)
+        yield named
+        return
+    broker = KafkaBroker(broker_folder())
+    try:
+        yield broker.start().address
+    finally:
+        broker.stop()
+        shutil.rmtree(broker.folder, ignore_errors=True)
+
+
+@pytest.fixture
+def kafka_prefix(kafka_server: str) -> str:
+    """What the topics of this test are called: its own, so that tests share a broker and see nothing of each other."""
+    return f"test-{secrets.token_hex(6)}"
+
+
+@pytest.fixture(scope="module")
+def kafka_to_break() -> Iterator[KafkaBroker]:
+    """A broker of this module's own, to be stopped, killed and wiped; it runs when a test begins."""
+    broker = KafkaBroker(broker_folder())
+    try:
+        yield broker.start()
+    finally:
+        broker.kill()
+        shutil.rmtree(broker.folder, ignore_errors=True)
+
+
+def _require_answer(address: str) -> None:
+    from adapters.kafka.client import client, make
+
+    try:
+        make("KafkaAdminClient", {"bootstrap_servers": address, "bootstrap_timeout_ms": 5000}).close()
+    except (client("kafka.errors").KafkaError, OSError, ValueError) as error:
+        raise RuntimeError(
+            f"TOYBOX_TEST_KAFKA names a broker that does not answer ({error!r}): "
+            f"start it, correct the address, or unset the variable to let the tests start one."
+        ) from error
