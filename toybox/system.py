@@ -7,7 +7,7 @@ import os
 import pkgutil
 import secrets
 import socket
-from collections.abc import AsyncGenerator, Callable, Collection, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,6 +51,9 @@ REGISTERING = ("domain", "commands", "projections", "streams.reactions")
 """Packages whose modules register something when they are imported; routes are the HTTP application's own."""
 DRAIN_SECONDS = 20.0
 """How long model calls in flight may go on after a request to stop."""
+READ_BY_WORKERS = ("llm_jobs", "deadlines")
+TABLES_SECONDS = 10.0
+"""How long workers wait in silence for the read models they need; then they say so."""
 log = structlog.get_logger("toybox")
 
 
@@ -192,9 +195,16 @@ async def _follow(system: System, stack: AsyncExitStack) -> None:
             ("deadlines", deadlines.run),
             ("dispatcher", system.dispatcher.run),
         ):
-            task = asyncio.create_task(keep_running(name, run), name=name)
+            task = asyncio.create_task(_once_tables_stand(system, name, run), name=name)
             stack.push_async_callback(_end, task)
         stack.push_async_callback(system.dispatcher.drain, DRAIN_SECONDS)
+
+
+async def _once_tables_stand(system: System, name: str, run: Callable[[], Awaitable[None]]) -> None:
+    """Workers read the queue and the deadlines from read models; on a first start those are a moment away."""
+    with contextlib.suppress(Unavailable):
+        await system.follower.wait_for(READ_BY_WORKERS, 0, TABLES_SECONDS)
+    await keep_running(name, run)
 
 
 async def _end(task: "asyncio.Task[None]") -> None:

@@ -1,5 +1,6 @@
 """Applies the numbered SQL files once, in order, under a lock; forward only."""
 
+import hashlib
 from importlib.resources import files
 
 import psycopg
@@ -26,20 +27,26 @@ async def migrate(conninfo: str) -> list[str]:
         await connection.execute("select pg_advisory_lock(%s)", [_LOCK])
         await connection.execute(
             "create table if not exists migrations ("
-            "name text primary key, applied_at timestamptz not null default clock_timestamp())"
+            "name text primary key, digest text not null, applied_at timestamptz not null default clock_timestamp())"
         )
-        rows = await (await connection.execute("select name from migrations")).fetchall()
-        done = {row[0] for row in rows}
+        done = dict(await (await connection.execute("select name, digest from migrations")).fetchall())
         known = migrations()
-        if unknown := done - {name for name, _ in known}:
+        if unknown := done.keys() - {name for name, _ in known}:
             msg = f"the database was migrated by a newer toybox ({', '.join(sorted(unknown))}); upgrade this program"
             raise Unavailable(msg, code="newer_database")
+        digests = {name: hashlib.sha256(text.encode()).hexdigest() for name, text in known}
+        if changed := [name for name, digest in done.items() if digest != digests[name]]:
+            msg = (
+                f"the database was made by a toybox whose {', '.join(sorted(changed))} was another one: "
+                "run that toybox, or start with an empty database or data directory"
+            )
+            raise Unavailable(msg, code="changed_migration")
         applied: list[str] = []
         for name, text in known:
             if name in done:
                 continue
             async with connection.transaction():
                 await connection.execute(text.encode())  # bytes: the file is ours, and only literals pass as text
-                await connection.execute("insert into migrations (name) values (%s)", [name])
+                await connection.execute("insert into migrations (name, digest) values (%s, %s)", [name, digests[name]])
             applied.append(name)
         return applied

@@ -103,7 +103,13 @@ class Sequencer:
                 self._wake.clear()
                 await self._wake.wait()
             batch = [self._queue.popleft() for _ in range(min(len(self._queue), self._batch_limit))]
-            await self._carry_out([request for request in batch if not request.future.done()])
+            try:
+                await self._carry_out([request for request in batch if not request.future.done()])
+            except Exception as error:
+                # Without this task every later command would wait for ever.
+                log.exception("a batch failed in a way that nobody expected")
+                for request in batch:
+                    _fail(request, error)
 
     async def _carry_out(self, batch: list[Request]) -> None:
         """See every request of a batch to its outcome, whatever happens to the store or to one of them."""

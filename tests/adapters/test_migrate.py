@@ -103,3 +103,14 @@ async def test_a_database_that_was_migrated_step_by_step_is_like_a_new_one(
 def test_they_are_numbered_without_a_gap_and_say_what_they_are_for() -> None:
     assert [int(name.partition("_")[0]) for name in NAMES] == list(range(1, len(NAMES) + 1))
     assert all(text.startswith("-- ") for _, text in migrations())
+
+
+async def test_a_migration_that_was_changed_after_it_was_applied_is_told(
+    empty_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await migrate(empty_database)
+    (first, text), *others = migrations()
+    monkeypatch.setattr(module, "migrations", lambda: [(first, text + "\n-- edited"), *others])
+    with pytest.raises(Unavailable, match=f"{first} was another one") as told:
+        await migrate(empty_database)
+    assert told.value.code == "changed_migration"
