@@ -11,6 +11,8 @@ from toybox.client import Client, FeedEvent
 
 Json = dict[str, Any]
 PAUSE = 0.5
+HEED_SECONDS = 0.5
+"""How long a Ctrl-C may go unnoticed."""
 PATIENCE = 60.0
 """How long a server may be away before following gives up."""
 
@@ -35,13 +37,19 @@ class Feed:
 
     def next(self, timeout: float) -> FeedEvent | None:
         """The next event, if one comes in time; raises what ended the feed."""
-        try:
-            found = self._queue.get(timeout=timeout)
-        except Empty:
-            return None
-        if isinstance(found, ToyboxError):
-            raise found
-        return found
+        until = time.monotonic() + timeout
+        while True:
+            left = until - time.monotonic()
+            try:
+                # In short waits: a Ctrl-C that comes right before a long one would only be noticed after it.
+                found = self._queue.get(timeout=max(0.0, min(left, HEED_SECONDS)))
+            except Empty:
+                if left <= HEED_SECONDS:
+                    return None
+                continue
+            if isinstance(found, ToyboxError):
+                raise found
+            return found
 
     def waiting(self, timeout: float) -> Iterator[FeedEvent]:
         """All events that are there, the first of which may take a while."""
