@@ -69,6 +69,7 @@ class Toybox:
             stdout=subprocess.PIPE,
             stderr=log or subprocess.PIPE,
             text=True,
+            preexec_fn=_heed_ctrl_c,  # noqa: PLW1509 -- it calls nothing that could hold a lock
         )
         with process:
             try:
@@ -89,7 +90,15 @@ class Toybox:
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 100, 0, 0))
         command = [sys.executable, "-m", "toybox", *words]
         known = self.environment(TERM="xterm-256color")
-        with subprocess.Popen(command, cwd=ROOT, env=known, stdin=theirs, stdout=theirs, stderr=theirs) as process:
+        with subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env=known,
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            preexec_fn=_heed_ctrl_c,  # noqa: PLW1509 -- it calls nothing that could hold a lock
+        ) as process:
             os.close(theirs)
             try:
                 screen = _conversation(ours, list(answers))
@@ -118,6 +127,11 @@ class Toybox:
             assert process.poll() is None, self.log.read_text()
             yield process
             ended(process, signal.SIGTERM)
+
+
+def _heed_ctrl_c() -> None:
+    """As from a terminal: a suite that runs in the background of a shell is started with SIGINT ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def ended(process: "subprocess.Popen[str]", number: signal.Signals) -> "Said":
