@@ -150,8 +150,8 @@ class Commands:
         log.debug(
             "command",
             command=name,
-            command_id=str(answer.command_id),
-            correlation_id=str(caller.correlation_id or answer.command_id),
+            command_id=answer.command_id,
+            correlation_id=caller.correlation_id or answer.command_id,
             position=answer.position,
             repeated=answer.repeated,
         )

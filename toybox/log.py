@@ -5,6 +5,7 @@ import re
 import sys
 from collections.abc import MutableMapping, Sequence
 from typing import Any, Literal
+from uuid import UUID
 
 import structlog
 
@@ -60,6 +61,8 @@ class _Cleaner:
         for name, value in event.items():
             if isinstance(value, str):
                 event[name] = self._clean(value)
+            elif isinstance(value, UUID):  # spelled here, so that a line nobody keeps costs nothing
+                event[name] = str(value)
         return event
 
     def _clean(self, text: str) -> str:

@@ -18,6 +18,7 @@ from domain.values import derived_id
 from faults.crew.sending import quiet_logs, sending
 from tests.commands.counter import Count, OpenCounter
 from tests.support.story import OWNER
+from toybox.serving.collector import spare_what_stands
 
 WARM_UP_SECONDS = 0.5
 
@@ -78,6 +79,7 @@ async def measure(order: CommandsOrder) -> None:
         load = Load(order, commands)
         await load.open()
         await load.run(WARM_UP_SECONDS)
+        spare_what_stands()  # as every server process does
         wait_for_go()
         batches.clear()
         cpu, began = time.process_time(), time.perf_counter()

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import gc
 import os
 import signal
 import sys
@@ -22,6 +21,7 @@ from domain.errors import Unavailable
 from projections.projector import PROJECTIONS
 from toybox.services import web_app
 from toybox.serving.address import ServerAddress, ServerLock
+from toybox.serving.collector import spare_what_stands
 from toybox.serving.owner import KeyState, ensure_owner_key, reaching_the_same_database
 from toybox.serving.web import WebServer, is_private, listening_socket, url_of
 from toybox.settings import Role, Settings
@@ -124,7 +124,6 @@ class _Process:
         app, data_dir = web_app(system, self._metrics), self._settings.data_dir
 
         def on_ready() -> None:
-            _leave_the_start_to_itself()
             ready.address.write(data_dir)
             self._say(ready)
 
@@ -154,19 +153,10 @@ class _Process:
         return Ready(address, bound is not None, bound is None or is_private(bound), key)
 
     def _say(self, ready: Ready) -> None:
+        spare_what_stands()
         self._is_up = True
         log.info("ready", url=ready.address.url or None, roles=ready.address.roles)
         self._on_ready(ready)
-
-
-def _leave_the_start_to_itself() -> None:
-    """Keep the collector off what start-up made, which lives as long as the process, and let it look less often.
-
-    Walking all module objects while commands are decided is what their slowest hundredth would wait for.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 20)
 
 
 async def _read_models_stand(system: System) -> None:
