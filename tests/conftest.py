@@ -1,13 +1,18 @@
 """What every test gets: a clean environment, no network unless it asks, markers from the fixtures it uses."""
 
+import gc
+import logging
 import os
 from pathlib import Path
 
 import pytest
+import structlog
 from hypothesis import settings
 
 settings.register_profile("fast", max_examples=20)
 """What `make test-fast` asks for; tests that name their own number keep it."""
+
+structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.INFO))
 
 pytest_plugins = ["tests.support.postgres", "tests.support.kafka"]
 
@@ -38,6 +43,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(service)
         if any(item.get_closest_marker(name) for name in (*SERVICES, "loopback", "process")):
             item.add_marker(pytest.mark.allow_hosts(LOCAL))
+
+
+def pytest_collection_finish() -> None:
+    """Keep the garbage collector off modules and tests: they live as long as the run."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

@@ -81,6 +81,7 @@ def test_the_wheel_ships_every_package() -> None:
     assert tuple(PROJECT["tool"]["importlinter"]["root_packages"]) == PACKAGES
 
 
+@pytest.mark.process
 def test_every_module_imports_in_an_empty_environment_and_reads_no_setting() -> None:
     names = [each.name for each in modules() if not each.name.endswith("__main__")]
     ran = subprocess.run(

@@ -25,7 +25,11 @@ SCOPE = Scope(kind="global")
 STREAM = budget_id(SCOPE)
 AMOUNTS = st.decimals(min_value=0, max_value=3, places=12) | st.integers(0, 3).map(Decimal)
 THOROUGH = settings(
-    max_examples=250, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow], database=None
+    max_examples=settings().max_examples * 5 // 2,
+    stateful_step_count=40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    database=None,
 )
 
 CAUGHT = settings(THOROUGH, phases=[Phase.generate], report_multiple_bugs=False, print_blob=False)

@@ -11,7 +11,7 @@ from adapters.llm.scripted import ScriptedModel
 from adapters.llm.tokens import clipped, estimated_prompt_tokens, estimated_tokens
 from commands.models import FailureKind, Message, ModelError, ModelReply, TextDelta
 from domain.values import TokenUsage
-from tests.adapters.llm.asking import Ask, request, streamed, whole
+from tests.adapters.llm.vendors.asking import Ask, request, streamed, whole
 
 CHANGELOG = """Write release notes for version 2.4 from this changelog. Keep them short.
 

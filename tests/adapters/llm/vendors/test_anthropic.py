@@ -9,8 +9,8 @@ from adapters.llm.anthropic import AnthropicModel, usage_of
 from adapters.llm.fields import Malformed
 from commands.models import Message, ModelError, ModelRequest
 from domain.values import TokenUsage
-from tests.adapters.llm.asking import request, streamed, whole
-from tests.adapters.llm.conftest import anthropic_model
+from tests.adapters.llm.vendors.asking import request, streamed, whole
+from tests.adapters.llm.vendors.conftest import anthropic_model
 from tests.support.vendors.server import VendorServer
 
 

@@ -12,7 +12,7 @@ from pydantic import SecretStr
 
 from adapters.llm.openai import OpenAIModel
 from commands.models import ModelError
-from tests.adapters.llm.asking import request, whole
+from tests.adapters.llm.vendors.asking import request, whole
 from tests.support.vendors.app import BEHAVIOURS_PATH, JOURNAL_PATH, KEY
 from tests.support.vendors.journal import read_journal
 from tests.support.vendors.server import VendorServer

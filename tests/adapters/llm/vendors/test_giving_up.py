@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from commands.models import LanguageModel, ModelError
-from tests.adapters.llm.asking import Ask, request, streamed, whole
+from tests.adapters.llm.vendors.asking import Ask, request, streamed, whole
 from tests.support.vendors.server import VendorServer
 
 

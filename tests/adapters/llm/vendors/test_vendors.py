@@ -14,8 +14,8 @@ import pytest
 
 from commands.models import FailureKind, LanguageModel, ModelError, TextDelta
 from domain.values import TokenUsage
-from tests.adapters.llm.asking import PROMPT, Ask, request, streamed, whole
-from tests.adapters.llm.conftest import Make
+from tests.adapters.llm.vendors.asking import PROMPT, Ask, request, streamed, whole
+from tests.adapters.llm.vendors.conftest import Make
 from tests.support.vendors.behaviours import Kind
 from tests.support.vendors.server import VendorServer
 

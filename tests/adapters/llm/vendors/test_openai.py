@@ -7,8 +7,8 @@ from adapters.llm.fields import Malformed
 from adapters.llm.openai import OPENAI_URL, OPENROUTER_URL, OpenAIModel, usage_of
 from commands.models import ModelError
 from domain.values import TokenUsage
-from tests.adapters.llm.asking import request, streamed, whole
-from tests.adapters.llm.conftest import openai_model
+from tests.adapters.llm.vendors.asking import request, streamed, whole
+from tests.adapters.llm.vendors.conftest import openai_model
 from tests.support.vendors.server import VendorServer
 
 
