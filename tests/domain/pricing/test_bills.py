@@ -72,7 +72,7 @@ GOLDEN: list[tuple[str, Usage, dict[str, str]]] = [
         {"audio_ms": "0.0000001"},
     ),
     (
-        "above the band: what is read in all, 200,001, is above 200,000, so all of it has the long price: 1 × 8, 200,000 × 0.4",
+        "above the band: 200,001 are read in all, so each is at the long price: 1 × 8, 200,000 × 0.4",
         Usage(passes=[Pass.of("rich-1", {"input": 1, "input_cache_read": 200_000, "output": 10})]),
         {"input": "0.000008", "input_cache_read": "0.08", "output": "0.0003"},
     ),
