@@ -1,6 +1,6 @@
 """How fast the relay brings the log to Kafka, beside what kafka-python alone writes to the same broker in the same run.
 
-`python -m bench.relay [--quick] [--rounds 3] [--events 100000] [--batch 500] [--compression gzip|none]`
+`python -m bench.relay [--quick] [--rounds 3] [--events 100000] [--batch 500] [--most 2000] [--compression gzip|none]`
 """
 
 import argparse
@@ -9,7 +9,8 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
+from dataclasses import dataclass
 from statistics import median
 
 import uvloop
@@ -22,7 +23,7 @@ from adapters.postgres.migrate import migrate
 from bench.append import a_server
 from domain.relaying import Record
 from faults.crew.sending import quiet_logs
-from streams.relay import Relay
+from streams.relay import BATCH, MOST, Relay
 from streams.relay.batching import pack
 from streams.relay.marker import Marker
 from streams.relay.state import Relayed
@@ -30,11 +31,33 @@ from streams.topics import Topics, init
 from tests.streams.relaying import open_store, write
 from tests.support.kafka_broker import KafkaBroker, broker_folder
 from toybox import inventory
+from toybox.serving.collector import spare_what_stands
 
 BAR = 10_000
 
 
-async def relay(store: PostgresStore, cluster: Cluster, conninfo: str, batch: int, compression: str | None) -> float:
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What one round took: by the clock, which the machine's other work tells against, and of its processors."""
+
+    seconds: float
+    processor_seconds: float
+
+    def of(self, events: int) -> tuple[float, float]:
+        """Events per second, microseconds of this process for each."""
+        return events / self.seconds, self.processor_seconds / events * 1e6
+
+
+async def taken(work: Awaitable[float]) -> Taken:
+    """The seconds that the work answers, and what it cost."""
+    began = time.process_time()
+    seconds = await work
+    return Taken(seconds, time.process_time() - began)
+
+
+async def relay(
+    store: PostgresStore, cluster: Cluster, conninfo: str, sizes: tuple[int, int], compression: str | None
+) -> float:
     """Seconds from the first batch to the last, into topics of its own; topics and the first look are not counted."""
     prefix, began, head = f"bench-{secrets.token_hex(4)}", 0.0, await store.head()
     done = asyncio.Event()
@@ -52,7 +75,8 @@ async def relay(store: PostgresStore, cluster: Cluster, conninfo: str, batch: in
             reader=store,
             leadership=PostgresLeadership(conninfo),
             topics=Topics.named(prefix),
-            batch=batch,
+            batch=sizes[0],
+            most=sizes[1],
             observe=observe,
         ).run()
     )
@@ -78,7 +102,7 @@ async def client_alone(
 
 
 async def prepared(store: PostgresStore, topics: Topics, batch: int) -> list[list[Record]]:
-    """All transactions of the log."""
+    """All transactions of the log, as a relay makes them that is behind."""
     marker, found = Marker("bench"), list[list[Record]]()
     while events := await store.read(marker.position, batch):
         made = pack(events, marker, topics)
@@ -91,22 +115,28 @@ async def measure(conninfo: str, address: str, asked: argparse.Namespace) -> Non
     """Both, round after round."""
     compression = None if asked.compression == "none" else asked.compression
     cluster, events = Cluster(address), asked.events
+    found: dict[str, list[tuple[float, float]]] = {"relay, Postgres to Kafka": [], "kafka-python alone": []}
     async with open_store(conninfo) as store:
         await write(store, events)
-        rates: dict[str, list[float]] = {"relay, Postgres to Kafka": [], "kafka-python alone": []}
+        spare_what_stands()
         for number in range(asked.rounds):
-            seconds = await relay(store, cluster, conninfo, asked.batch, compression)
-            rates["relay, Postgres to Kafka"].append(events / seconds)
             topics = Topics.named(f"bench-{secrets.token_hex(4)}")
             await init(KafkaOutlet(cluster, "bench"), topics, replication=1)
-            batches = await prepared(store, topics, asked.batch)
-            seconds = await client_alone(batches, cluster, topics, compression)
-            rates["kafka-python alone"].append(events / seconds)
-            print(f"round {number + 1}: " + ", ".join(f"{name}: {each[-1]:,.0f}/s" for name, each in rates.items()))
-    whole, alone = (median(each) for each in rates.values())
-    print(f"\nevents per second of {events:,} (a tenth of them private), transactions of {asked.batch}")
-    for name, each in rates.items():
-        print(f"{name:28}{median(each):>10,.0f}")
+            batches = await prepared(store, topics, asked.most)
+            rounds = (
+                relay(store, cluster, conninfo, (asked.batch, asked.most), compression),
+                client_alone(batches, cluster, topics, compression),
+            )
+            for measured, work in zip(found.values(), rounds, strict=True):
+                measured.append((await taken(work)).of(events))
+            print(f"round {number + 1}: " + ", ".join(f"{name} {each[-1][0]:,.0f}/s" for name, each in found.items()))
+    print(f"\nevents of {events:,} (a tenth of them private), transactions of {asked.batch}, {asked.most} when behind")
+    print(f"{'':28}{'per second':>12}{'µs of CPU each':>18}")
+    rates: list[float] = []
+    for name, each in found.items():
+        rates.append(median(rate for rate, _ in each))
+        print(f"{name:28}{rates[-1]:>12,.0f}{median(cost for _, cost in each):>18.1f}")
+    whole, alone = rates
     print(f"relay / client alone: {whole / alone:.2f}")
     print(f"  {'kept  ' if whole >= BAR else 'MISSED'}  relay ≥ {BAR:,} events/s: {whole:,.0f}")
 
@@ -116,7 +146,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.relay", description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--events", type=int, default=100_000)
-    parser.add_argument("--batch", type=int, default=500)
+    parser.add_argument("--batch", type=int, default=BATCH)
+    parser.add_argument("--most", type=int, default=MOST)
     parser.add_argument("--compression", default="gzip", choices=("gzip", "none"))
     parser.add_argument("--quick", action="store_true", help="one round of 20,000: shows that it works, no more")
     asked = parser.parse_args()

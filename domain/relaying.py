@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from domain.errors import Unavailable
 
@@ -25,14 +25,14 @@ class Fenced(BrokerAway):
     code = "relay_fenced"
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """One message as it goes out, its partition already chosen."""
 
     topic: str
     partition: int
     key: bytes
-    value: bytes
+    value: bytes | None
+    """None is a tombstone: it removes the key from a compacted topic."""
     headers: list[tuple[str, bytes]]
     timestamp_ms: int
 

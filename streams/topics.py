@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import lru_cache
 from typing import Final
+from uuid import UUID
 
 from domain.relaying import TopicAdmin, TopicFacts
 
@@ -141,6 +142,11 @@ def fatal(findings: Sequence[Finding]) -> list[Finding]:
 def partition_of(key: bytes, partitions: int) -> int:
     """Where a key belongs, by the same hash as the Java clients, so that every producer and reader agrees."""
     return (_murmur2(key) & _SIGN) % partitions
+
+
+def partition_of_key(key: UUID, partitions: int) -> int:
+    """Where the events of a key belong."""
+    return partition_of(str(key).encode(), partitions)
 
 
 def _murmur2(data: bytes) -> int:

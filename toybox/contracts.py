@@ -1,8 +1,9 @@
-"""Writes what toybox promises to others, from the code: event schemas, OpenAPI, the blueprint schema, the map."""
+"""Writes what toybox promises to others, from the code: schemas of events and topics, AsyncAPI, OpenAPI, the map."""
 
 import argparse
+import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -11,7 +12,8 @@ from rich.console import Console
 
 from adapters.blueprints import blueprint_schema
 from adapters.blueprints.schema import FILE as BLUEPRINT_SCHEMA
-from toybox import event_contracts, map_page
+from toybox import asyncapi, event_contracts, map_page, topic_contracts
+from toybox.compatibility import breaks
 from toybox.openapi import FILE as OPENAPI
 from toybox.openapi import openapi
 
@@ -41,9 +43,54 @@ def generated() -> Mapping[Path, str]:
     }
 
 
+@dataclass(frozen=True, slots=True)
+class Evolving:
+    """A contract that may be written over as long as nobody who relies on it is hurt."""
+
+    text: str
+    breaks: Callable[[str, str], Sequence[str]]
+    fix: str
+
+
+@cache
+def evolving() -> Mapping[Path, Evolving]:
+    """Contracts of topics: they gain fields, topics and messages, and lose none."""
+    version = "publish the change as a new version: another type, on a topic of its own"
+    return {file: Evolving(text, _schema_breaks, version) for file, text in topic_contracts.present().items()} | {
+        asyncapi.FILE: Evolving(asyncapi.asyncapi(), asyncapi.breaks, "give what changed a new name beside the old one")
+    }
+
+
+def _schema_breaks(published: str, present: str) -> Sequence[str]:
+    try:
+        return breaks(json.loads(published), json.loads(present))
+    except ValueError:
+        return []  # what is no schema promises nothing
+
+
+def _torn(root: Path) -> dict[Path, Finding]:
+    """Evolving contracts whose committed text promises what the code does not keep."""
+    found: dict[Path, Finding] = {}
+    for file, contract in evolving().items():
+        told = contract.breaks((root / file).read_text("utf-8"), contract.text) if (root / file).is_file() else ()
+        if told:
+            found[file] = Finding(file, f"is published and would break its readers ({'; '.join(told)})", contract.fix)
+    return found
+
+
+def _writable(root: Path, *, unreleased: bool = False) -> dict[Path, str]:
+    """What the files are to say that may be written: all but published event schemas, and what would hurt readers."""
+    torn = {} if unreleased else _torn(root)
+    return (
+        dict(generated())
+        | {file: contract.text for file, contract in evolving().items() if file not in torn}
+        | {file: text for file, text in event_contracts.present().items() if unreleased or not (root / file).is_file()}
+    )
+
+
 def broken_promises(root: Path) -> list[Finding]:
     """Schemas of published versions that the code contradicts. These are never written over."""
-    found: list[Finding] = []
+    found = list(_torn(root).values())
     for file, text in event_contracts.present().items():
         if (root / file).is_file() and (root / file).read_text("utf-8") != text:
             kind, version = file.stem.rsplit(".v", 1)
@@ -61,12 +108,9 @@ def broken_promises(root: Path) -> list[Finding]:
 
 def stale(root: Path) -> list[Finding]:
     """Generated files that are missing or say something else than the code."""
-    wanted = dict(generated()) | {
-        file: text for file, text in event_contracts.present().items() if not (root / file).is_file()
-    }
     return [
         Finding(file, "is stale" if (root / file).is_file() else "is missing", FIX)
-        for file, text in sorted(wanted.items())
+        for file, text in sorted(_writable(root).items())
         if not (root / file).is_file() or (root / file).read_text("utf-8") != text
     ]
 
@@ -78,11 +122,8 @@ def check(root: Path) -> list[Finding]:
 
 def write(root: Path, *, unreleased: bool = False) -> list[Path]:
     """Write what is missing or stale; answers those files. With `unreleased` event schemas are written over, too."""
-    wanted = dict(generated()) | {
-        file: text for file, text in event_contracts.present().items() if unreleased or not (root / file).is_file()
-    }
     written: list[Path] = []
-    for file, text in sorted(wanted.items()):
+    for file, text in sorted(_writable(root, unreleased=unreleased).items()):
         path = root / file
         if not path.is_file() or path.read_text("utf-8") != text:
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -14,7 +14,7 @@ def make(kind: str, options: Mapping[str, Any]) -> Any:
     """A producer, consumer or admin client.
 
     One that cannot reach its brokers raises while it is made and leaves a thread and sockets behind (3.0.12): with a
-    broker that is away for long they would pile up, so they are ended here.
+    broker that is away for long they would pile up, so they are ended here. Why it cannot, it does not say: we ask.
     """
     connections: list[Any] = []
 
@@ -24,7 +24,11 @@ def make(kind: str, options: Mapping[str, Any]) -> Any:
 
     try:
         return getattr(client(), kind)(**options, kafka_client=connection)
-    except BaseException:
+    except BaseException as error:
         for each in connections:
             each.close()
+        if isinstance(error, client("kafka.errors").KafkaTimeoutError):
+            from adapters.kafka.probing import reason
+
+            raise reason(options) from error
         raise

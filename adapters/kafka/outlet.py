@@ -137,13 +137,16 @@ def _last(consumer: Any, topic: str, key: bytes) -> bytes | None:
     consumer.assign([only])
     start, end = consumer.beginning_offsets([only])[only], consumer.end_offsets([only])[only]
     near = max(start, end - WINDOW)
-    found = _last_between(consumer, only, key, near, end)
-    return found if found is not None or near == start else _last_between(consumer, only, key, start, near)
+    found = _last_between(consumer, only, key, near, end) or _last_between(consumer, only, key, start, near)
+    return found.value if found else None
 
 
-def _last_between(consumer: Any, only: Any, key: bytes, start: int, end: int) -> bytes | None:
-    """Reads on until the position passes `end`: it also moves past what is aborted and past the ends themselves."""
-    found: bytes | None = None
+def _last_between(consumer: Any, only: Any, key: bytes, start: int, end: int) -> Any:
+    """The record, be it a tombstone.
+
+    Reads on until the position passes `end`: it also moves past what is aborted and past the ends themselves.
+    """
+    found = None
     consumer.seek(only, start)
     until = time.monotonic() + READ_SECONDS
     while consumer.position(only) < end:
@@ -152,7 +155,7 @@ def _last_between(consumer: Any, only: Any, key: bytes, start: int, end: int) ->
         for records in consumer.poll(timeout_ms=500).values():
             for record in records:
                 if record.key == key and record.offset < end:
-                    found = record.value
+                    found = record
     return found
 
 

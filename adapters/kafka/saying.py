@@ -21,4 +21,7 @@ def away() -> Iterator[None]:
         raise BrokerAway("Kafka takes too long to answer: see that its brokers run and can be reached") from error
     except Exception as error:  # the client raises all kinds; a call that failed in any way has proven nothing
         said = str(error).strip().partition("\n")[0][:300]
-        raise BrokerAway(f"Kafka is away or refuses: {type(error).__name__} {said}".rstrip()) from error
+        raise BrokerAway(
+            f"Kafka is away or refuses ({f'{type(error).__name__} {said}'.rstrip()}): see that its brokers run and "
+            f"that TOYBOX_KAFKA names them"
+        ) from error

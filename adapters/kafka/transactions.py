@@ -4,6 +4,7 @@ kafka-python 3.0.12 can commit a transaction without a record that failed, and f
 make. Both happen only while records are on their way, so all of them are settled and looked at before the commit.
 """
 
+import zlib
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -26,12 +27,21 @@ TUNING: Final[dict[str, Any]] = {
     "allow_auto_create_topics": False,
     "metrics_enabled": False,
 }
+_GZIP_LEVEL: Final = 3
+"""A seventh of what the client's level costs, which it has no setting for, and a tenth larger."""
+_GZIP_WINDOW: Final = 16 + zlib.MAX_WBITS
+
+
+def _compressed(payload: bytes) -> bytes:
+    stream = zlib.compressobj(_GZIP_LEVEL, zlib.DEFLATED, _GZIP_WINDOW)
+    return stream.compress(payload) + stream.flush()
 
 
 class Transactions:
     """A producer from its fencing of all earlier ones to its first doubt."""
 
     def __init__(self, cluster: Cluster, transactional_id: str, compression: str | None) -> None:
+        client("kafka.record.default_records").gzip_encode = _compressed
         options = {**TUNING, "transactional_id": transactional_id, "compression_type": compression}
         self._last_offsets: dict[Any, int] = {}
         self._producer = make("KafkaProducer", {**options, **cluster.options(client_id="toybox-relay")})

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from typing import NoReturn
 
 import structlog
@@ -10,15 +11,22 @@ from domain.errors import Unavailable
 from domain.following import Leadership
 from domain.log import LogReader, leaf
 from domain.relaying import BrokerAway, Fenced, Outlet
+from streams.products.costs import Chain
 from streams.relay.batching import Batch, marker_key, pack, record_of
+from streams.relay.filling import fill_costs
 from streams.relay.marker import Marker, RelayHalted
 from streams.relay.state import Place, Relayed, RelayState
 from streams.topics import Topics, check, fatal, init
 
 BATCH = 500
+"""Events of one transaction while the relay keeps up: what an event may have to wait for."""
+MOST = 2000
+"""While it is behind: beginning and ending a transaction costs the same whatever is in it."""
 POLL_SECONDS = 5.0
 HALT_SECONDS = 10.0
 """How soon a halted relay looks again whether somebody has put things right."""
+LOOK_SECONDS = 30.0
+"""How soon a relay that has nothing to send learns what became of its topics."""
 LEADING = "relay"
 log = structlog.get_logger("toybox.relay")
 
@@ -38,6 +46,7 @@ class Relay:
         topics: Topics,
         replication: int = 1,
         batch: int = BATCH,
+        most: int = MOST,
         observe: Callable[[Relayed], None] = lambda _: None,
     ) -> None:
         self._outlet = outlet
@@ -45,8 +54,9 @@ class Relay:
         self._leadership = leadership
         self._topics = topics
         self._replication = replication
-        self._batch = batch
+        self._batch, self._most = batch, max(batch, most)
         self._observe = observe
+        self._looked = 0.0
         self.state = RelayState()
 
     async def run(self) -> None:
@@ -58,6 +68,10 @@ class Relay:
         finally:
             await self._outlet.discard()
             self.state.phase = "stopped"
+
+    async def look(self) -> Marker:
+        """Where it would go on, without disturbing whoever relays; RelayHalted when it must not go on."""
+        return await self._look(settled=False)
 
     async def _turn(self) -> float:
         """Lead until something is in doubt; answers how long to wait before the next turn."""
@@ -78,6 +92,7 @@ class Relay:
             state.discarded += isinstance(away, BrokerAway)
             state.fenced += isinstance(away, Fenced)
             state.phase, state.last_error = "halted" if state.alarm else "waiting", str(away)
+            state.obstacle, state.obstacle_code = str(away), away.code
             log.warning("the relay begins anew", reason=str(away))
             return away.retry_after
 
@@ -90,34 +105,61 @@ class Relay:
         await self._look(settled=False)
         await self._outlet.open()
         marker = await self._look(settled=True)
-        self.state.alarm = self.state.alarm_code = None
+        self.state.alarm = self.state.alarm_code = self.state.obstacle = self.state.obstacle_code = None
         self.state.phase, self.state.position = "relaying", marker.position
         log.info("relaying", after=marker.position)
-        return marker
+        return await fill_costs(
+            marker,
+            self._outlet,
+            self._reader,
+            self._topics,
+            batch=self._batch,
+            check=lambda: self._leadership.check(LEADING),
+        )
 
     async def _look(self, *, settled: bool) -> Marker:
         """The marker that Kafka holds, if it can be that of this log and of these topics.
 
         Before earlier transactions are settled, the first marker of all may be there and not yet to be seen.
         """
-        if findings := fatal(await check(self._outlet, self._topics, replication=self._replication)):
-            raise RelayHalted("; ".join(map(str, findings)), code="relay_topics_wrong")
-        topic = (await self._outlet.describe([self._topics.events.name]))[self._topics.events.name].id
+        await self._require_right_topics()
+        events, costs = self._topics.events.name, self._topics.costs.name
+        there = await self._outlet.describe([events, costs])
+        topic, beside = there[events].id, Chain(there[costs].id)
         value = await self._outlet.last(self._topics.relay_position.name, marker_key(self._topics))
         if value is None:
-            if settled and await self._outlet.holds_records(self._topics.events.name):
+            left = [name for name in (events, costs) if settled and await self._outlet.holds_records(name)]
+            if left:
                 raise RelayHalted(
-                    f"{self._topics.events.name} holds events but the relay's marker is gone: delete that topic, and "
-                    f"the relay fills it anew from the log",
+                    f"{' and '.join(left)} hold records but the relay's marker is gone: delete {events} and {costs}, "
+                    f"and the relay fills them anew from the log",
                     code="relay_marker_lost",
                 )
-            return Marker(topic)
+            return Marker(topic, costs=beside)
         marker = Marker.loads(value)
         await self._require_same_log(marker)
+        if marker.costs.topic == beside.topic:
+            beside = marker.costs
         if marker.topic != topic:
             log.warning("the topic of events was made anew and is filled from the beginning", topic=topic)
-            return Marker(topic, marker.log)
-        return marker
+            return Marker(topic, marker.log, costs=beside)
+        return replace(marker, costs=beside)
+
+    async def _require_right_topics(self) -> None:
+        self._looked = asyncio.get_running_loop().time()
+        findings = await check(self._outlet, self._topics, replication=self._replication)
+        self.state.findings = tuple(map(str, findings))
+        if wrong := fatal(findings):
+            raise RelayHalted("; ".join(map(str, wrong)), code="relay_topics_wrong")
+
+    async def _look_again(self, marker: Marker) -> None:
+        """Now and then: without anything to send, nothing else tells that Kafka was emptied, changed or is away."""
+        if asyncio.get_running_loop().time() < self._looked + LOOK_SECONDS:
+            return
+        wanted = {self._topics.events.name: marker.topic, self._topics.costs.name: marker.costs.topic}
+        if {name: each.id for name, each in (await self._outlet.describe(wanted)).items()} != wanted:
+            raise BrokerAway("topics are gone or were made anew while the relay ran")
+        await self._require_right_topics()
 
     async def _require_same_log(self, marker: Marker) -> None:
         head = self.state.head = await self._reader.head()
@@ -148,25 +190,43 @@ class Relay:
                 )
 
     async def _follow(self, marker: Marker) -> NoReturn:
-        marked = marker.position > 0
+        batch = await self._next(marker)
+        if marker.position == 0:
+            # From here on a topic with events and without a marker has lost it.
+            start = Marker(marker.topic, batch.marker.log, costs=marker.costs)
+            await self._outlet.send([record_of(start, self._topics, batch.last)])
         while True:
-            head = await self._reader.wait(marker.position, POLL_SECONDS)
-            events = await self._reader.read(marker.position, self._batch)
+            if self.state.head - batch.marker.position > self._batch:
+                batch = await self._send_and_prepare(batch)
+            else:
+                await self._send(batch)
+                batch = await self._next(batch.marker)
+
+    async def _send_and_prepare(self, batch: Batch) -> Batch:
+        """The next batch, made while this one is on its way. Nothing of it is sent unless this one is proven to be."""
+        sending, preparing = self._send(batch), self._next(batch.marker)
+        sent, following = await asyncio.gather(sending, preparing, return_exceptions=True)
+        if isinstance(sent, BaseException):
+            raise sent
+        if isinstance(following, BaseException):
+            raise following
+        await self._leadership.check(LEADING)
+        return following
+
+    async def _next(self, after: Marker) -> Batch:
+        """What comes after the marker, as soon as there is something."""
+        while True:
+            await self._look_again(after)
+            head = await self._reader.wait(after.position, POLL_SECONDS)
+            behind = head - after.position > self._batch
+            events = await self._reader.read(after.position, self._most if behind else self._batch)
             # After the read: whoever no longer leads may have read from a database that is no longer the one.
             await self._leadership.check(LEADING)
-            if not events:
-                if head > marker.position:
-                    raise Unavailable(f"the log was known up to {head} and now ends at {marker.position}")
-                continue
-            self.state.head = max(head, events[-1].position)
-            batch = pack(events, marker, self._topics)
-            if not marked:
-                # From here on a topic with events and without a marker has lost it.
-                start = Marker(marker.topic, batch.marker.log)
-                await self._outlet.send([record_of(start, self._topics, events[0])])
-                marked = True
-            await self._send(batch)
-            marker = batch.marker
+            if events:
+                self.state.head = max(head, events[-1].position)
+                return pack(events, after, self._topics)
+            if head > after.position:
+                raise Unavailable(f"the log was known up to {head} and now ends at {after.position}")
 
     async def _send(self, batch: Batch) -> None:
         clock, state = asyncio.get_running_loop().time, self.state

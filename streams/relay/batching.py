@@ -8,7 +8,8 @@ from domain.errors import Unavailable
 from domain.kernel import EVENT_TYPES
 from domain.log import StoredEvent, leaf
 from domain.relaying import Record
-from streams.envelope import headers, key_of, seal, source_of, timestamp_ms
+from streams.envelope import key_of, message, source_of, timestamp_ms
+from streams.products.costs import Facts
 from streams.relay.marker import Marker, RelayHalted
 from streams.topics import MAX_MESSAGE_BYTES, Topics, partition_of
 
@@ -23,7 +24,7 @@ class Batch:
 
     records: list[Record]
     positions: list[int]
-    """Of the events in the records, in their order; the last record is the marker."""
+    """Of the events in the records, in their order; behind those come cost facts, the last record is the marker."""
     marker: Marker
     last: StoredEvent
     """The last event that the batch has dealt with, be it private."""
@@ -36,6 +37,7 @@ def pack(events: Sequence[StoredEvent], after: Marker, topics: Topics) -> Batch:
     source, prev, topic = source_of(log), dict(after.prev), topics.events
     records: list[Record] = []
     positions: list[int] = []
+    facts = Facts(after.costs, topics, source)
     last: StoredEvent | None = None
     size = 0
     for stored in events:
@@ -45,8 +47,9 @@ def pack(events: Sequence[StoredEvent], after: Marker, topics: Topics) -> Batch:
             key = key_of(stored)
             partition = partition_of(key, topic.partitions)
             before = prev.get(partition, 0)
-            value = seal(stored, before, source)
-            size += len(value)
+            value, told = message(stored, before, source)
+            fact = facts.make(stored)
+            size += len(value) + len(fact.value or b"" if fact else b"")
             if size > MAX_BATCH_BYTES and records:
                 break
             if len(value) > MAX_MESSAGE_BYTES - _ROOM:
@@ -56,11 +59,11 @@ def pack(events: Sequence[StoredEvent], after: Marker, topics: Topics) -> Batch:
                     code="relay_event_too_large",
                     position=stored.position,
                 )
-            records.append(
-                Record(topic.name, partition, key, value, headers(stored, before, source), timestamp_ms(stored))
-            )
+            records.append(Record(topic.name, partition, key, value, told, timestamp_ms(stored)))
             positions.append(stored.position)
             prev[partition] = stored.position
+            if fact:
+                facts.take(fact, stored.position)
         last = stored
     if last is None:
         raise Unavailable(
@@ -69,8 +72,8 @@ def pack(events: Sequence[StoredEvent], after: Marker, topics: Topics) -> Batch:
             retry_after=5.0,
             position=events[0].position,
         )
-    marker = Marker(after.topic, log, last.position, leaf(last).hex(), prev)
-    return Batch([*records, record_of(marker, topics, last)], positions, marker, last)
+    marker = Marker(after.topic, log, last.position, leaf(last).hex(), prev, facts.chain(last.position))
+    return Batch([*records, *facts.records, record_of(marker, topics, last)], positions, marker, last)
 
 
 def record_of(marker: Marker, topics: Topics, of: StoredEvent) -> Record:

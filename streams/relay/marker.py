@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import orjson
 
 from domain.errors import ToyboxError
+from streams.products.costs import Chain
 
 
 class RelayHalted(ToyboxError):
@@ -27,13 +28,20 @@ class Marker:
     """Of the event at the position: another one there means another history."""
     prev: Mapping[int, int] = field(default_factory=dict[int, int])
     """The last position on each partition."""
+    costs: Chain = field(default_factory=Chain)
+    """Where the topic of cost facts stands."""
 
     def dumps(self) -> bytes:
         """As it is stored."""
         return orjson.dumps(
             {
                 "position": self.position,
-                "prev": {str(partition): position for partition, position in sorted(self.prev.items())},
+                "prev": _told(self.prev),
+                "costs": {
+                    "topic": self.costs.topic,
+                    "position": self.costs.position,
+                    "prev": _told(self.costs.prev),
+                },
                 "log": self.log,
                 "leaf": self.leaf,
                 "topic": self.topic,
@@ -45,12 +53,14 @@ class Marker:
         """As it was stored; what it is not is refused."""
         try:
             held = orjson.loads(value)
+            costs = held["costs"]
             return cls(
                 topic=held["topic"],
                 log=held["log"],
                 position=int(held["position"]),
                 leaf=held["leaf"],
-                prev={int(partition): int(position) for partition, position in held["prev"].items()},
+                prev=_read(held["prev"]),
+                costs=Chain(costs["topic"], int(costs["position"]), _read(costs["prev"])),
             )
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise RelayHalted(
@@ -58,3 +68,11 @@ class Marker:
                 f"installation, and the relay fills them anew from the log",
                 code="relay_marker_unreadable",
             ) from error
+
+
+def _told(prev: Mapping[int, int]) -> dict[str, int]:
+    return {str(partition): position for partition, position in sorted(prev.items())}
+
+
+def _read(held: Mapping[str, int]) -> dict[int, int]:
+    return {int(partition): int(position) for partition, position in held.items()}

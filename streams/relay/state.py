@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Literal, NamedTuple
 
 Phase = Literal["stopped", "standby", "starting", "relaying", "waiting", "halted"]
 
@@ -22,6 +22,11 @@ class RelayState:
     alarm_code: str | None = None
     last_error: str | None = None
     """The last thing that went wrong and was tried again."""
+    obstacle: str | None = None
+    """What keeps it from relaying at this moment and is tried again; None as soon as it is overcome."""
+    obstacle_code: str | None = None
+    findings: tuple[str, ...] = ()
+    """What is not as it should be with the topics, as it was when it last looked."""
     transactions: int = 0
     events: int = 0
     discarded: int = 0
@@ -36,8 +41,7 @@ class RelayState:
         return 0 if self.position is None else max(0, self.head - self.position)
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """Where an event lies in Kafka."""
 
     position: int

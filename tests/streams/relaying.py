@@ -8,6 +8,8 @@ from datetime import timedelta
 from functools import cache
 from uuid import UUID
 
+from confluent_kafka.admin import AdminClient
+
 from adapters.kafka.connecting import Cluster
 from adapters.kafka.outlet import KafkaOutlet
 from adapters.postgres.connections import pool
@@ -18,7 +20,7 @@ from domain.log import StoredEvent, canonical
 from domain.values import derived_id
 from streams.relay import Relay
 from streams.relay.marker import Marker
-from streams.relay.state import RelayState
+from streams.relay.state import Relayed, RelayState
 from streams.topics import Topics
 from tests.golden.examples import MOMENT
 from tests.golden.record import EVENTS, domain_events
@@ -101,7 +103,14 @@ class Stage:
         """A way out to this stage's broker."""
         return kind(Cluster(self.address), f"{self.prefix}.relay")
 
-    def relay(self, outlet: KafkaOutlet | None = None, *, batch: int = 100) -> Relay:
+    def relay(
+        self,
+        outlet: KafkaOutlet | None = None,
+        *,
+        batch: int = 100,
+        most: int | None = None,
+        observe: Callable[[Relayed], None] = lambda _: None,
+    ) -> Relay:
         """A relay that does not run yet."""
         return Relay(
             outlet or self.outlet(),
@@ -109,6 +118,8 @@ class Stage:
             leadership=PostgresLeadership(self.conninfo),
             topics=self.topics,
             batch=batch,
+            most=most or batch,
+            observe=observe,
         )
 
     async def relay_all(self, *, batch: int = 100) -> RelayState:
@@ -127,6 +138,15 @@ class Stage:
     async def committed(self, **how: str):
         """Every record of the events topic."""
         return await asyncio.to_thread(committed, self.address, self.topics.events.name, **how)
+
+    async def delete(self, *names: str) -> None:
+        """Delete topics, as somebody with rights might."""
+        admin = AdminClient({"bootstrap.servers": self.address})
+        for future in admin.delete_topics(list(names)).values():
+            await asyncio.to_thread(future.result, 10)
+        async with asyncio.timeout(10):
+            while set(names) & set(await self.outlet().describe(names)):  # noqa: ASYNC110 -- Kafka tells nobody
+                await asyncio.sleep(0.05)
 
     async def marker(self) -> Marker:
         """The marker that Kafka holds."""

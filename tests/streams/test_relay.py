@@ -1,6 +1,5 @@
 """The relay on real Postgres and real Kafka: everything once, in order, across restarts; it halts where it must."""
 
-import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
@@ -100,7 +99,7 @@ async def test_a_kafka_that_was_emptied_is_filled_again_in_the_same_order(stage:
     await write(stage.store, 500)
     await stage.relay_all()
     before = await stage.committed()
-    await delete(stage, *(each.name for each in stage.topics))
+    await stage.delete(*(each.name for each in stage.topics))
     await stage.relay_all(batch=77)
     after = await stage.committed()
     assert [each.value for each in after] == [each.value for each in before]
@@ -110,7 +109,7 @@ async def test_a_kafka_that_was_emptied_is_filled_again_in_the_same_order(stage:
 async def test_a_topic_of_events_that_was_made_anew_is_filled_again(stage: Stage) -> None:
     await write(stage.store, 300)
     await stage.relay_all()
-    await delete(stage, stage.topics.events.name)
+    await stage.delete(stage.topics.events.name)
     await stage.relay_all()
     assert not await stage.complaints()
 
@@ -171,8 +170,18 @@ async def test_topics_of_another_log_halt_the_relay_and_nobody_is_fenced(stage: 
 async def test_a_lost_marker_halts_the_relay_instead_of_doubling_everything(stage: Stage) -> None:
     await write(stage.store, 50)
     await stage.relay_all()
-    await delete(stage, stage.topics.relay_position.name)
+    await stage.delete(stage.topics.relay_position.name)
     assert await halted(stage) == "relay_marker_lost"
+
+
+async def test_a_marker_that_somebody_removed_halts_the_relay_instead_of_an_older_one_being_taken(
+    stage: Stage,
+) -> None:
+    await write(stage.store, 250)
+    await stage.relay_all()
+    await put_marker(stage, None)
+    assert await halted(stage) == "relay_marker_lost"
+    assert not await stage.complaints()
 
 
 async def test_a_marker_that_is_not_ours_halts_the_relay(stage: Stage) -> None:
@@ -201,7 +210,7 @@ async def write_ahead(stage: Stage, count: int) -> int:
     return last.position
 
 
-async def put_marker(stage: Stage, value: bytes) -> None:
+async def put_marker(stage: Stage, value: bytes | None) -> None:
     from domain.relaying import Record
 
     outlet = stage.outlet()
@@ -209,15 +218,3 @@ async def put_marker(stage: Stage, value: bytes) -> None:
     key = stage.topics.events.name.encode()
     await outlet.send([Record(stage.topics.relay_position.name, 0, key, value, [], 0)])
     await outlet.discard()
-
-
-async def delete(stage: Stage, *names: str) -> None:
-    """Delete topics, as somebody with rights might."""
-    from confluent_kafka.admin import AdminClient
-
-    admin = AdminClient({"bootstrap.servers": stage.address})
-    for future in admin.delete_topics(list(names)).values():
-        await asyncio.to_thread(future.result, 10)
-    async with asyncio.timeout(10):
-        while set(names) & set(await stage.outlet().describe(names)):  # noqa: ASYNC110 -- Kafka tells nobody
-            await asyncio.sleep(0.05)

@@ -5,6 +5,8 @@ import threading
 
 import pytest
 
+from adapters.kafka import transactions
+from adapters.kafka.client import client
 from adapters.kafka.connecting import Cluster
 from adapters.kafka.lane import Lane
 from adapters.kafka.outlet import WINDOW, KafkaOutlet
@@ -27,8 +29,8 @@ async def an_outlet(address: str, topic: str, partitions: int = 1) -> KafkaOutle
     return outlet
 
 
-def a_record(topic: str, value: bytes, *, key: bytes = b"key", partition: int = 0) -> Record:
-    return Record(topic, partition, key, value, [("toybox-position", value)], 1_795_257_000_000)
+def a_record(topic: str, value: bytes | None, *, key: bytes = b"key", partition: int = 0) -> Record:
+    return Record(topic, partition, key, value, [("toybox-position", value or b"")], 1_795_257_000_000)
 
 
 async def test_offsets_are_those_of_the_records(kafka_server: str, kafka_prefix: str) -> None:
@@ -84,17 +86,33 @@ async def test_the_last_value_of_a_key_is_found_far_from_the_end(kafka_server: s
     assert await outlet.last(kafka_prefix, b"key") == b"2"
     assert await outlet.last(kafka_prefix, b"other") == b"3"
     assert await outlet.last(kafka_prefix, b"nobody") is None
+    await outlet.send([a_record(kafka_prefix, None)])
+    assert await outlet.last(kafka_prefix, b"key") is None, "a tombstone says more than what came before it"
     await outlet.discard()
 
 
 async def test_a_broker_that_is_away_costs_no_thread_however_often_it_is_tried(loopback: str) -> None:
+    before = set(threading.enumerate())
     outlet = KafkaOutlet(Cluster(f"{loopback}:{free_ports(1)[0]}", client={"bootstrap_timeout_ms": 200}), "any")
     for call in (outlet.open, lambda: outlet.last("any", b""), lambda: outlet.describe(["any"])) * 2:
         with pytest.raises(BrokerAway, match="Kafka is away"):
             await call()
     await outlet.discard()
     await asyncio.sleep(0.2)
-    assert [each.name for each in threading.enumerate() if "kafka" in each.name] == []
+    assert [each.name for each in set(threading.enumerate()) - before if "kafka" in each.name] == []
+
+
+async def test_what_is_compressed_at_the_relays_own_pace_is_read_by_everybody(
+    kafka_server: str, kafka_prefix: str
+) -> None:
+    codec = client("kafka.record.default_records")
+    outlet = await an_outlet(kafka_server, kafka_prefix)
+    await outlet.open()
+    assert codec.gzip_encode is transactions._compressed
+    values = [b"%d " % number * 400 for number in range(200)]
+    await outlet.send([a_record(kafka_prefix, value) for value in values])
+    await outlet.discard()
+    assert [each.value for each in committed(kafka_server, kafka_prefix)] == values
 
 
 async def test_a_lane_that_hangs_is_left_and_does_not_hold_anybody_up() -> None:

@@ -1,0 +1,169 @@
+"""The data product `toybox.costs`: what each attempt cost, one flat fact for each event that says so."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Final, Literal
+from uuid import UUID
+
+import structlog
+from pydantic import BaseModel, ConfigDict, Field
+
+from domain.costs import Cost
+from domain.errors import Unavailable
+from domain.kernel import load_event
+from domain.log import StoredEvent
+from domain.relaying import Record
+from domain.values import ZERO, Amount, Instant, Money, TokenUsage
+from streams.envelope import id_of, key_of, timestamp_ms
+from streams.products.cloud import COST_FACT, headers
+from streams.products.dead_letters import dead_letter
+from streams.topics import Topics, partition_of
+
+COST_TYPES: Final = frozenset({Cost.Recorded.TYPE, Cost.Corrected.TYPE})
+log = structlog.get_logger("toybox.products")
+
+
+class FactLine(BaseModel):
+    """One line of the bill: so many tokens of one kind at one rate."""
+
+    model_config = ConfigDict(frozen=True)
+
+    bucket: str = Field(description="Kind of token: input, output, and whatever else the rate card tells apart.")
+    tokens: Annotated[int, Field(ge=0)]
+    per_million: Amount = Field(description="USD for a million of these tokens.")
+    rate_id: str = Field(description="The dated rate that was applied.")
+    amount: Amount = Field(description="USD for this line.")
+
+
+class CostFact(BaseModel):
+    """What one attempt at an LLM job cost, or what a late count changed about it. Add up `delta`."""
+
+    model_config = ConfigDict(frozen=True)
+
+    position: int = Field(ge=1, description="Place of the event in the whole log: ascending within a partition.")
+    event_id: str = Field(description="The `id` of the event on toybox.events; a fact that arrives twice has the same.")
+    kind: Literal["recorded", "corrected"] = Field(
+        description="corrected: real usage arrived late and replaces the estimate of the same cost_id."
+    )
+    recorded_at: Instant = Field(description="When it was written to the log, UTC.")
+    cost_id: UUID = Field(description="The same in a fact and its corrections; the last one holds.")
+    project_id: UUID | None
+    phase: str | None = Field(description="Null in a correction: take it from the recorded fact of the cost_id.")
+    agent_id: UUID | None
+    job_id: UUID
+    attempt_id: UUID = Field(description="One attempt is paid for once.")
+    provider: str | None = Field(description="Null in a correction: take it from the recorded fact of the cost_id.")
+    model: str | None = Field(description="Null in a correction: take it from the recorded fact of the cost_id.")
+    input_tokens: int | None = Field(description="Null while nobody has counted them.")
+    output_tokens: int | None = Field(description="Null while nobody has counted them.")
+    amount: Amount = Field(description="USD that the attempt cost in all, as known with this fact.")
+    delta: Money = Field(description="USD that this fact adds to the spending: the amount, less what was said before.")
+    estimated: bool = Field(description="True while the amount is what was held, for want of a count.")
+    lines: tuple[FactLine, ...] = Field(description="How the amount comes about; empty for an estimate.")
+
+
+def fact_of(stored: StoredEvent) -> CostFact | None:
+    """The fact that an event tells; None when it is about something else."""
+    if stored.type not in COST_TYPES:
+        return None
+    match load_event(stored):
+        case Cost.Recorded() as event:
+            own = {
+                "kind": "recorded",
+                "phase": event.phase,
+                "provider": event.provider,
+                "model": event.model,
+                "delta": event.amount,
+                "estimated": event.estimated,
+            }
+        case Cost.Corrected() as event:
+            unsaid = {"phase": None, "provider": None, "model": None}
+            own = {"kind": "corrected", **unsaid, "delta": event.amount - event.previous, "estimated": False}
+        case _:
+            return None
+    usage: TokenUsage | None = event.usage
+    return CostFact.model_validate(
+        {
+            **own,
+            "position": stored.position,
+            "event_id": id_of(stored),
+            "recorded_at": stored.recorded_at,
+            "cost_id": stored.stream_id,
+            "project_id": stored.project_id,
+            "agent_id": event.agent_id,
+            "job_id": event.job_id,
+            "attempt_id": event.attempt_id,
+            "input_tokens": usage.input_tokens if usage else None,
+            "output_tokens": usage.output_tokens if usage else None,
+            "amount": event.amount or ZERO,
+            "lines": [line.model_dump() for line in event.lines],
+        }
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """How far the topic of cost facts is; a part of the relay's marker."""
+
+    topic: str = ""
+    """The id of the topic: one that was made anew is filled from the beginning."""
+    position: int = 0
+    prev: Mapping[int, int] = field(default_factory=dict[int, int])
+    """The last position on each of its partitions."""
+
+
+class Facts:
+    """Cost facts on their way into one transaction, chained per partition like the events that they are made from."""
+
+    def __init__(self, after: Chain, topics: Topics, source: str) -> None:
+        self._after, self._topics, self._source = after, topics, source
+        self._prev = dict(after.prev)
+        self.records: list[Record] = []
+
+    def make(self, stored: StoredEvent) -> Record | None:
+        """The event's fact, unless it has none or it is out already. Not taken up yet."""
+        if stored.type not in COST_TYPES or stored.position <= self._after.position:
+            return None
+        key = key_of(stored)
+        partition = partition_of(key, self._topics.costs.partitions)
+        try:
+            fact = fact_of(stored)
+        except Unavailable:
+            raise
+        except Exception as error:
+            log.exception("an event makes no cost fact", position=stored.position)
+            return dead_letter(
+                self._topics,
+                source=self._topics.events.name,
+                partition=partition_of(key, self._topics.events.partitions),
+                position=stored.position,
+                key=key,
+                value=stored.data,
+                by=self._topics.costs.name,
+                code="no_cost_fact",
+                reason=f"{type(error).__name__}: {error}",
+                at=stored.recorded_at,
+            )
+        if fact is None:
+            return None
+        told = headers(
+            COST_FACT,
+            id=fact.event_id,
+            source=self._source,
+            subject=str(fact.cost_id),
+            position=fact.position,
+            time=stored.recorded_at,
+        )
+        told.append(("toybox-prev", b"%d" % self._prev.get(partition, 0)))
+        value = fact.model_dump_json().encode()
+        return Record(self._topics.costs.name, partition, key, value, told, timestamp_ms(stored))
+
+    def take(self, made: Record, position: int) -> None:
+        """Take it up: the next one on its partition follows it."""
+        self.records.append(made)
+        if made.topic == self._topics.costs.name:
+            self._prev[made.partition] = position
+
+    def chain(self, position: int) -> Chain:
+        """Where the topic stands after these records, all events up to the position dealt with."""
+        return Chain(self._after.topic, max(self._after.position, position), self._prev)

@@ -1,0 +1,77 @@
+"""How far a state product is, as it stands in Kafka: written in the same transaction as the states it speaks of."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+from uuid import UUID
+
+import orjson
+
+from domain.errors import ToyboxError
+
+Phase = Literal["stopped", "standby", "starting", "publishing", "waiting", "halted"]
+
+
+class ProductsHalted(ToyboxError):
+    """Going on would publish states of another history than the one that readers hold; a person must look at it."""
+
+    code = "products_halted"
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Every state up to a position is in the topic, or a later one of the same key."""
+
+    topic: str
+    """The id of the topic, the build of the read model, and the shape of the values: with another one of any of these,
+    every key is written anew."""
+    generation: int
+    shape: str
+    log: str
+    """The log's identity: the leaf of its first event."""
+    position: int
+    leaf: str
+    """Of the event at the position."""
+    parked: Mapping[UUID, int] = field(default_factory=dict[UUID, int])
+    """Keys whose events were waiting for a fix, and since which position: a retry changes rows without a new event."""
+
+    def dumps(self) -> bytes:
+        """As it is stored."""
+        return orjson.dumps(
+            {
+                "topic": self.topic,
+                "generation": self.generation,
+                "shape": self.shape,
+                "log": self.log,
+                "position": self.position,
+                "leaf": self.leaf,
+                "parked": {str(key): position for key, position in self.parked.items()},
+            }
+        )
+
+    @classmethod
+    def loads(cls, value: bytes) -> "Progress | None":
+        """As it was stored; None for what cannot be read: then every key is written anew, which harms nobody."""
+        try:
+            held = orjson.loads(value)
+            parked = {UUID(key): int(position) for key, position in held.pop("parked").items()}
+            return cls(**held, parked=parked)
+        except (AttributeError, KeyError, TypeError, ValueError):
+            return None
+
+
+@dataclass(slots=True)
+class ProductsState:
+    """What the publisher says of itself, for metrics, readiness and `toybox doctor`. Changed by it alone."""
+
+    phase: Phase = "stopped"
+    positions: dict[str, int] = field(default_factory=dict[str, int])
+    """How far each topic is, by its name; empty while this process has not led."""
+    alarm: str | None = None
+    """Why it has halted; a person must act. Cleared by itself once that is done."""
+    alarm_code: str | None = None
+    last_error: str | None = None
+    """The last thing that went wrong and was tried again."""
+    transactions: int = 0
+    states: int = 0
+    tombstones: int = 0
