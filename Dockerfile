@@ -12,11 +12,13 @@ RUN pip install --quiet --no-cache-dir --no-index --find-links /wheels hatchling
 FROM python:3.11-slim
 COPY --from=build /opt/toybox /opt/toybox
 RUN useradd --system --uid 10001 --user-group --home-dir /data --shell /usr/sbin/nologin toybox \
- && install --directory --owner=toybox --group=toybox --mode=0700 /data
+ && install --directory --owner=toybox --group=toybox --mode=0700 /data /run/toybox
 ENV PATH=/opt/toybox/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     TOYBOX_DATA_DIR=/data \
-    TOYBOX_PORT=8000
+    TOYBOX_RUN_DIR=/run/toybox \
+    TOYBOX_PORT=8000 \
+    TOYBOX_PROBE_PORT=8000
 USER toybox
 WORKDIR /data
 VOLUME /data

@@ -16,7 +16,7 @@ WITHOUT_SERVICES := "not postgres and not kafka and not process and not loopback
 # Importing the vendors' SDKs alone would take a fifth of the time of `make test-fast`.
 VENDORS = tests/adapters/llm/vendors
 
-.PHONY: help venv run test test-fast test-kafka coverage check lint types imports contracts contracts-check wheel format lock bench faults clean
+.PHONY: help venv run test test-fast coverage check lint types imports contracts contracts-check wheel format lock bench faults clean
 
 help: ## Show this list
 	@awk 'BEGIN { FS = ":.*## " } \
@@ -35,11 +35,8 @@ venv: $(STAMP) ## Create .venv from the lock, with the newest Python that runs t
 
 test: venv ## Run all tests; real services are started for them
 	@echo "make test: all tests, in random order, with real services started for them"
-	@echo "(the Kafka relay is not part of the product yet: its tests against a real broker are make test-kafka)"
-	@$(PY) -m pytest -m "not kafka" $(ARGS)
-
-test-kafka: venv ## Run the Kafka relay's tests on a real broker (needs Java 17 and Maven)
-	@$(PY) -m pytest -m kafka $(ARGS)
+	@echo "(a real Kafka, too: Java 17 and Maven are needed, or a broker that you name: TOYBOX_TEST_KAFKA=host:port)"
+	@$(PY) -m pytest $(ARGS)
 
 test-fast: venv ## Run the tests that need no service (under 20 s)
 	@echo "make test-fast: tests without services"

@@ -7,9 +7,7 @@ import socket
 import stat
 from collections.abc import AsyncIterator, Iterator
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from pydantic import SecretStr
 
@@ -22,6 +20,8 @@ from adapters.security.master_key import master_key
 from domain.errors import ToyboxError, Unavailable
 from projections.projector import parked_keys
 from streams.reacting import REACTIONS
+from toybox.doctor_kafka import examine_broker, examine_relay
+from toybox.findings import Finding, Level
 from toybox.owner_key import ANOTHER, OwnerKeyFile
 from toybox.serving.address import is_served, live_server
 from toybox.settings import PROVIDER_KEYS, Settings, environment
@@ -33,18 +33,6 @@ LOW_SPACE = GIBIBYTE
 FAR_BEHIND = 1000
 """Events that a follower may lag before somebody should look."""
 
-Level = Literal["ok", "note", "warning", "problem"]
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was looked at."""
-
-    what: str
-    level: Level
-    said: str
-    fix: str | None = None
-
 
 async def examine(settings: Settings) -> AsyncIterator[Finding]:
     """Every finding, as soon as it is known."""
@@ -53,6 +41,8 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
         yield each
     yield _server(settings)
     yield _providers()
+    async for each in examine_broker(settings):
+        yield each
     if settings.database_url is None and not (settings.data_dir / "postgres" / "PG_VERSION").exists():
         yield Finding("database", "note", "none yet: the first toybox up, or toybox run, makes it")
         return
@@ -74,7 +64,7 @@ def _files(settings: Settings) -> Iterator[Finding]:
         return
     yield _directory(data_dir)
     yield _space(data_dir)
-    yield _master_key(data_dir)
+    yield _master_key(settings)
     yield _owner_key(data_dir)
 
 
@@ -98,13 +88,14 @@ def _space(folder: Path) -> Finding:
     return Finding("disk", "ok", said)
 
 
-def _master_key(data_dir: Path) -> Finding:
-    if not (data_dir / MASTER_KEY).exists():
+def _master_key(settings: Settings) -> Finding:
+    data_dir = settings.data_dir
+    if settings.master_key is None and not (data_dir / MASTER_KEY).exists():
         level: Level = "problem" if (data_dir / "postgres").exists() else "note"
         fix = "put it back from its backup: without it nothing that was sealed can be read"
         return Finding("master key", level, f"{data_dir / MASTER_KEY} is missing", fix if level == "problem" else None)
     try:
-        key = master_key(data_dir)
+        key = master_key(data_dir, settings.master_key)
     except ToyboxError as error:
         return Finding("master key", "problem", str(error))
     fingerprint = hashlib.sha256(b"toybox-master-key-fingerprint" + key).hexdigest()[:16]
@@ -129,9 +120,9 @@ def _owner_key(data_dir: Path) -> Finding:
 
 
 def _server(settings: Settings) -> Finding:
-    if found := live_server(settings.data_dir):
+    if found := live_server(settings.address_dir):
         return Finding("server", "ok", f"{found.url}, process {found.pid}, {', '.join(found.roles)}")
-    if is_served(settings.data_dir):
+    if is_served(settings.address_dir):
         return Finding("server", "note", "one is starting or stopping")
     where = f"{settings.host} port {settings.port}"
     if settings.port and not _is_free(settings.host, settings.port):
@@ -162,7 +153,7 @@ def _providers() -> Finding:
 async def _database(settings: Settings) -> AsyncIterator[Finding]:
     if settings.database_url is not None:
         conninfo, kind, ours = settings.database_url.get_secret_value(), "external", None
-    elif (joined := running_conninfo(settings.data_dir)) and is_served(settings.data_dir):
+    elif (joined := running_conninfo(settings.data_dir)) and is_served(settings.address_dir):
         conninfo, kind, ours = joined, "embedded", None
     else:
         ours = Postmaster(settings.data_dir, {})
@@ -176,6 +167,8 @@ async def _database(settings: Settings) -> AsyncIterator[Finding]:
         same = settings.model_copy(update={"database_url": SecretStr(conninfo), "allow_data_loss": True})
         async with running(same, roles=()) as system:
             for each in await _followers(system):
+                yield each
+            async for each in examine_relay(settings, system.store, system.conninfo):
                 yield each
     finally:
         if ours is not None:

@@ -6,33 +6,41 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import AliasChoices, Field, SecretStr, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from adapters.postgres.embedded import default_data_dir
+from toybox.kafka_settings import KafkaSettings
 
-Role = Literal["api", "projector", "worker"]
-ALL_ROLES: tuple[Role, ...] = ("api", "projector", "worker")
+Role = Literal["api", "projector", "worker", "relay"]
+ALL_ROLES: tuple[Role, ...] = ("api", "projector", "worker", "relay")
+"""`relay` has nothing to do where no Kafka is named."""
+SECRETS = ("TOYBOX_KAFKA_PASSWORD", "TOYBOX_MASTER_KEY")
 PROVIDER_KEYS = {"openai": "OPENAI_API_KEY", "anthropic": "ANTHROPIC_API_KEY", "openrouter": "OPENROUTER_API_KEY"}
 """Where the keys of the vendors' own services are looked for, as their SDKs do."""
 
 
-class Settings(BaseSettings):
+class Settings(KafkaSettings):
     """How this process runs. `toybox doctor` shows them, without secrets."""
-
-    model_config = SettingsConfigDict(env_prefix="TOYBOX_", extra="ignore", frozen=True)
 
     data_dir: Path = Field(default_factory=lambda: default_data_dir(os.environ))
     """Where the embedded database, objects, the master key and the owner's key lie."""
     database_url: SecretStr | None = None
     """A PostgreSQL to use instead of the embedded one: postgresql://user@host/name."""
+    master_key: SecretStr | None = None
+    """Base64 of the 32 bytes that wrap every other key, instead of the file master.key in the data directory."""
     allow_data_loss: bool = False
     """Start although the database may lose what it confirmed (fsync or synchronous_commit off)."""
     host: str = "127.0.0.1"
     """Address to listen on; other machines see toybox only when this says so."""
     port: Annotated[int, Field(ge=0, le=65535)] = 8420
     """0 takes any free port."""
-    cors_origins: list[str] = []
+    probe_port: Annotated[int, Field(ge=0, le=65535)] | None = None
+    """Where a process without the role api answers /health, /ready and /metrics; by default nowhere."""
+    run_dir: Path | None = None
+    """Where a server leaves its address, for servers on one database that share a data directory."""
+    cors_origins: list[str] = Field(default_factory=list[str])
     """Origins of dashboards that may call the API from a browser."""
+    rate_limit: Annotated[int, Field(ge=0)] = 1000
+    """Requests a second that one access key may send to one server; 0: as many as it likes."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "json", "text"] = "auto"
     """auto: text on a terminal, JSON elsewhere."""
@@ -44,6 +52,8 @@ class Settings(BaseSettings):
     """Database connections for reads and read models."""
     queue_limit: Annotated[int, Field(ge=1)] = 10_000
     """Commands that may wait before new ones are answered 503."""
+    follow: Literal["postgres", "kafka"] = "postgres"
+    """What projectors and workers follow: the log itself, or what the relay made of it."""
     url: str | None = None
     """A running server for the command line to talk to, instead of the one of the data directory."""
     key: SecretStr | None = None
@@ -51,15 +61,25 @@ class Settings(BaseSettings):
     editor: str = Field(default="vi", validation_alias=AliasChoices("TOYBOX_EDITOR", "VISUAL", "EDITOR"))
     """What opens a text that somebody wants to change at a checkpoint."""
 
-    @field_validator("data_dir")
+    @field_validator("data_dir", "run_dir")
     @classmethod
-    def _absolute(cls, value: Path) -> Path:
-        return value.expanduser().absolute()
+    def _absolute(cls, value: Path | None) -> Path | None:
+        return value and value.expanduser().absolute()
+
+    @property
+    def address_dir(self) -> Path:
+        """Where it is said which server runs: one at a time for each of these."""
+        return self.run_dir or self.data_dir
 
     @classmethod
     def with_options(cls, **given: object) -> Self:
         """Settings from the environment, overruled by whatever was given on the command line."""
         return cls(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
+
+    def overruled_by(self, **given: object) -> Self:
+        """The same, but for what a command was given; checked as a whole once more."""
+        chosen = {name: value for name, value in given.items() if value is not None}
+        return self.with_options(**self.model_dump(exclude_unset=True) | chosen)
 
 
 def environment() -> Mapping[str, str]:
@@ -69,4 +89,4 @@ def environment() -> Mapping[str, str]:
 
 def secrets_in(environ: Mapping[str, str]) -> list[str]:
     """Secrets that this process knows, so that logs can be kept clean of them."""
-    return [environ[name] for name in PROVIDER_KEYS.values() if environ.get(name)]
+    return [environ[name] for name in (*PROVIDER_KEYS.values(), *SECRETS) if environ.get(name)]

@@ -10,6 +10,7 @@ from api.measuring import measure
 from api.metrics import CONTENT_TYPE
 from api.permissions import anybody, may
 from api.reference import page
+from api.relaying import alarm, told
 from api.routing import router_of
 from api.visiting import services_of
 from domain.errors import Unavailable
@@ -26,7 +27,11 @@ async def get_health() -> Response:
 
 @router.get("/ready", dependencies=[anybody()])
 async def get_ready(request: Request) -> Response:
-    """The process can work: the log answers, commands are taken, read models are there. 503 until then."""
+    """The process can work: the log answers, commands are taken, read models are there. 503 until then.
+
+    A relay that cannot relay is told, and makes nobody else unready: the API goes on without Kafka. Only a process that
+    is there to relay and for nothing else is not ready then.
+    """
     services = services_of(request)
     try:
         async with asyncio.timeout(PATIENCE_SECONDS):
@@ -34,9 +39,18 @@ async def get_ready(request: Request) -> Response:
     except TimeoutError as late:
         raise Unavailable("the database does not answer in time", code="not_ready") from late
     built = [each.projection for each in standings if each.position == 0 < each.head or each.state == "building"]
-    if built:
+    only_relays = set(services.roles) == {"relay"}
+    if built and not only_relays:
         raise Unavailable(f"read models are being built: {', '.join(sorted(built))}", code="not_ready", retry_after=2)
-    return shown({"status": "ready"})
+    if services.relay is None:
+        return shown({"status": "ready"})
+    relay, ringing = services.relay, alarm(services.relay)
+    if only_relays and ringing:
+        raise Unavailable(ringing["text"], code=ringing["code"], retry_after=2)
+    if only_relays and relay.phase not in ("relaying", "standby"):
+        raise Unavailable(f"the relay is {relay.phase}", code="not_ready", retry_after=2)
+    head = max((each.head for each in standings), default=0)
+    return shown({"status": "degraded" if ringing else "ready", "relay": told(relay, head)})
 
 
 @router.get("/metrics", dependencies=[may("system.read")], response_class=Response)

