@@ -2,6 +2,7 @@
 
 import importlib
 import pkgutil
+import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 
@@ -13,9 +14,10 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 
 import api.routes
-from api.edge import Edge
+from api.edge import LASTING, Edge
 from api.errors import answer_misspelled, answer_refusal, answer_unrouted
 from api.feed import Tail
+from api.limiting import RateLimits
 from api.openapi import document
 from api.rebuilding import Rebuilds
 from api.routing import Index
@@ -26,6 +28,8 @@ EXPOSED = (
     "ETag",
     "Idempotency-Key",
     "Location",
+    "RateLimit",
+    "RateLimit-Policy",
     "Retry-After",
     "Toybox-Incomplete-Since",
     "Toybox-Lag",
@@ -41,14 +45,14 @@ def routers() -> Sequence[APIRouter]:
     return [importlib.import_module(name).router for name in names]
 
 
-def routed(app: FastAPI) -> FastAPI:
-    """The application with every route in it."""
-    own = (route for router in routers() for route in router.routes if isinstance(route, APIRoute))
-    app.router.routes[:] = [Index(own)]
+def routed(app: FastAPI, given: Sequence[APIRouter] | None = None) -> FastAPI:
+    """The application with these routes in it, or with every one."""
+    own = (route for router in given or routers() for route in router.routes if isinstance(route, APIRoute))
+    app.router.routes[:] = [Index(own, endless=LASTING)]
     return app
 
 
-def create_app(services: Services) -> FastAPI:
+def create_app(services: Services, given: Sequence[APIRouter] | None = None) -> FastAPI:
     """An application with everything it needs; `close_feeds` it before its server stops."""
     app = FastAPI(
         redirect_slashes=False,
@@ -69,7 +73,7 @@ def create_app(services: Services) -> FastAPI:
     app.state.tail = Tail(services.reader)
     app.state.rebuilds = Rebuilds(services.connections, services.reader)
     app.openapi = lambda: document(app)
-    return routed(app)
+    return routed(app, given)
 
 
 async def close_feeds(app: FastAPI) -> None:
@@ -87,8 +91,11 @@ async def _lifespan(app: FastAPI) -> AsyncGenerator[None]:
 
 
 def _layers(services: Services) -> list[Middleware]:
+    limits = RateLimits(services.rate_limit, time.monotonic) if services.rate_limit else None
     layers = [
-        Middleware(Edge, authenticate=services.authenticate, metrics=services.metrics, random=services.random),
+        Middleware(
+            Edge, authenticate=services.authenticate, limits=limits, metrics=services.metrics, random=services.random
+        ),
     ]
     if services.cors_origins:
         cors = Middleware(

@@ -8,7 +8,7 @@ from domain.log import LogReader, StoredEvent
 
 async def first_event(reader: LogReader, stream_id: UUID, what: str) -> StoredEvent:
     """The first event of an agent, a checkpoint, …; NotFound where there is none of this kind."""
-    found = await reader.read_stream(stream_id)
+    found = await reader.read_stream(stream_id, limit=1)
     if not found or not found[0].type.startswith(f"{what}."):
         raise NotFound(f"there is no {what.replace('_', ' ')} {stream_id}")
     return found[0]

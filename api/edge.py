@@ -1,4 +1,4 @@
-"""The application's outermost layer: lets nobody in without a key, names, measures and logs every request."""
+"""The application's outermost layer: lets nobody in without a key, names, counts, measures and logs every request."""
 
 import time
 from collections.abc import Awaitable, Callable
@@ -10,16 +10,18 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.authentication import password_in, token_in
 from api.errors import Invalid, NotAuthenticated, problem, unexpected
+from api.limiting import RateLimits
 from api.metrics import Metrics
 from api.services import Authenticate
 from api.visiting import Visit
+from commands.handling import Principal
 from domain.errors import ToyboxError
 
 OPEN: Final = frozenset({"/health", "/ready"})
 """What answers without a key."""
 LOOKED_AT: Final = frozenset({"/docs", "/openapi.json"})
 """What people open in a browser: the browser asks for the key, as a password. Nothing here changes anything."""
-LASTING: Final = frozenset({"/api/events"})
+LASTING: Final = frozenset({"/api/events", "/api/events/export", "/api/cost/export"})
 """What is open for as long as its client likes: no measure of how fast we are."""
 log = structlog.get_logger("toybox.http")
 
@@ -28,10 +30,17 @@ class Edge:
     """Pure ASGI, one layer for all of it: every layer costs every request."""
 
     def __init__(
-        self, app: ASGIApp, *, authenticate: Authenticate, metrics: Metrics, random: Callable[[int], bytes]
+        self,
+        app: ASGIApp,
+        *,
+        authenticate: Authenticate,
+        limits: RateLimits | None,
+        metrics: Metrics,
+        random: Callable[[int], bytes],
     ) -> None:
         self._app = app
         self._authenticate = authenticate
+        self._limits = limits
         self._metrics = metrics
         self._random = random
 
@@ -41,7 +50,8 @@ class Edge:
             return
         began = time.perf_counter()
         visit = scope["toybox"] = Visit.of(scope, self._random)
-        outgoing = Outgoing(send, visit)
+        policy = None if self._limits is None else self._limits.policy
+        outgoing = Outgoing(send, visit, policy, bodiless=scope["method"] == "HEAD")
         try:
             if scope["path"] not in OPEN:
                 await self._let_in(scope, visit)
@@ -59,6 +69,20 @@ class Edge:
             self._tell(scope, visit, outgoing.status, time.perf_counter() - began)
 
     async def _let_in(self, scope: Scope, visit: Visit) -> None:
+        try:
+            visit.principal = await self._principal(scope)
+        except NotAuthenticated:
+            client = scope.get("client")
+            self._count(f"address {client and client[0]}", visit)
+            raise
+        self._count(visit.principal.actor, visit)
+
+    def _count(self, caller: str, visit: Visit) -> None:
+        if self._limits is not None:
+            visit.quota = self._limits.count(caller)
+            self._limits.check(caller)
+
+    async def _principal(self, scope: Scope) -> Principal:
         in_browser = scope["path"] in LOOKED_AT
         token = token_in(scope["headers"]) or (password_in(scope["headers"]) if in_browser else None)
         scheme = "Basic" if in_browser else "Bearer"
@@ -69,7 +93,7 @@ class Edge:
         if principal is None:
             msg = "this access key is not known, has expired or was revoked: get a new one (toybox keys create)"
             raise NotAuthenticated(msg, scheme=scheme)
-        visit.principal = principal
+        return principal
 
     def _tell(self, scope: Scope, visit: Visit, status: int, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", "unmatched")
@@ -92,13 +116,17 @@ class Edge:
 
 
 class Outgoing:
-    """Passes an answer on, remembers its status and names its correlation."""
+    """Passes an answer on, remembers its status, names its correlation and what is left of the quota."""
 
-    __slots__ = ("_send", "_visit", "status")
+    __slots__ = ("_bodiless", "_policy", "_send", "_visit", "status")
 
-    def __init__(self, send: Callable[[Message], Awaitable[None]], visit: Visit) -> None:
+    def __init__(
+        self, send: Callable[[Message], Awaitable[None]], visit: Visit, policy: str | None, *, bodiless: bool
+    ) -> None:
         self._send = send
         self._visit = visit
+        self._policy = policy
+        self._bodiless = bodiless
         self.status = 0
 
     async def __call__(self, message: Message) -> None:
@@ -108,4 +136,9 @@ class Outgoing:
             headers["x-correlation-id"] = str(self._visit.correlation_id)
             headers["x-content-type-options"] = "nosniff"
             headers.setdefault("cache-control", "no-store")
+            if self._policy and self._visit.quota:
+                headers["ratelimit-policy"] = self._policy
+                headers["ratelimit"] = self._visit.quota
+        elif self._bodiless:
+            message = {**message, "body": b""}
         await self._send(message)

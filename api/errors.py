@@ -13,6 +13,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from domain.errors import BudgetExhausted, Conflict, NotAllowed, NotFound, Refused, ToyboxError, Unavailable
+from domain.identity.access_keys import PERMISSION
+from domain.values import ONE_LINE, SLUG
 
 MEDIA_TYPE = "application/problem+json"
 STATUS_OF: Final[Mapping[type[ToyboxError], int]] = {
@@ -31,8 +33,17 @@ STATUS_OF_CODE: Final[Mapping[str, int]] = {
     "body_too_large": 413,
     "unsupported_media_type": 415,
     "range_not_satisfiable": 416,
+    "too_many_requests": 429,
 }
 """Codes whose status says more than that of their category."""
+
+
+_IN_WORDS: Final[Mapping[str, str]] = {
+    ONE_LINE: "write one line of text, without control characters",
+    PERMISSION: "write a permission such as projects.read, all of a context as budgets.*, or * for everything",
+    SLUG: "write lower-case letters, digits and dashes, at most 63, and begin with a letter: release-notes",
+}
+"""What a pattern asks for: nobody reads those."""
 
 
 class NotAuthenticated(ToyboxError):
@@ -67,7 +78,13 @@ def _field_error(found: Mapping[str, Any], inside: str, path: Sequence[int | str
 
 def _message(found: Mapping[str, Any]) -> str:
     message = str(found["msg"]).removeprefix("Value error, ")
-    return "this field is not known: leave it out" if found["type"] == "extra_forbidden" else message
+    match found["type"]:
+        case "extra_forbidden":
+            return "this field is not known: leave it out"
+        case "string_pattern_mismatch":
+            return next((said for pattern, said in _IN_WORDS.items() if message.endswith(f"'{pattern}'")), message)
+        case _:
+            return message
 
 
 def status_of(error: ToyboxError) -> int:
@@ -81,13 +98,13 @@ def problem(error: ToyboxError, *, correlation_id: object = None, status: int | 
     """The answer to a request that ended in this error."""
     status = status or status_of(error)
     body: dict[str, Any] = {
-        **{name: value for name, value in error.details.items() if value is not None},
         "type": f"/problems/{error.code}",
         "title": error.code.replace("_", " ").capitalize(),
         "status": status,
         "detail": str(error),
         "code": error.code,
     }
+    body |= {name: value for name, value in error.details.items() if value is not None and name not in body}
     if correlation_id is not None:
         body["correlation_id"] = correlation_id
     headers: dict[str, str] = {}
@@ -130,10 +147,11 @@ async def answer_misspelled(request: Request, error: Exception) -> Response:
 async def answer_unrouted(request: Request, error: Exception) -> Response:
     """No route has this path, or none with this method."""
     assert isinstance(error, HTTPException)  # noqa: S101 -- registered for these alone
-    path = request.url.path
+    path: str = request.scope["path"]
     match error.status_code:
         case 404:
-            found = ToyboxError(f"there is no {path}: /openapi.json lists every route", code="not_found")
+            fix = "leave out the slash at its end, or see" if path[1:].endswith("/") else "see"
+            found = ToyboxError(f"there is no {path}: {fix} /openapi.json, which lists every route", code="not_found")
         case 405:
             allowed = (error.headers or {}).get("Allow", "")
             found = ToyboxError(f"{path} answers {allowed} only", code="method_not_allowed", allow=allowed)

@@ -1,5 +1,6 @@
 """Routes that ask something: how fresh the answer must be, what it is true for, and as of when."""
 
+import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from api.paging import marked
 from api.services import Services
 from api.unsealing import unseal
 from api.visiting import Visit, services_of, visit_of
-from domain.errors import NotFound, Refused
+from domain.errors import NotFound, Refused, Unavailable
 from domain.values import Instant, instant_text
 from projections.documents import Document
 from projections.folding import fold_document
@@ -27,6 +28,7 @@ from projections.projector import Connection, Projection, incomplete_since, read
 
 V = TypeVar("V", bound=BaseModel)
 PATIENCE_MS = 2_000
+_DATED = re.compile(r"[0-9]{4}-")
 _INSTANT = TypeAdapter[datetime](Instant)
 MinPosition = Annotated[
     int | None, Query(ge=0, le=2**53, description="Wait until this position is shown: that of your own command")
@@ -124,18 +126,27 @@ class Look:
         cursor = await marked(self.services.keyring, page.next)
         return shown({"items": bodies, "next": cursor, **truth.fields, **(more or {})}, headers=truth.headers)
 
-    async def show_as_of(self, document: type[Document[V]], key: UUID, project_id: UUID | None, when: str) -> Response:
+    async def head(self) -> int:
+        """The log's head, for what is read straight from it: nothing there can be behind."""
+        head = await self.services.reader.head()
+        if self.min_position is not None and self.min_position > head:
+            msg = f"position {self.min_position} is not there yet: the log's head is {head}; ask without min_position"
+            raise Unavailable(msg, code="behind", position=self.min_position)
+        return head
+
+    async def show_as_of(
+        self, what: str, document: type[Document[V]], key: UUID, project_id: UUID | None, when: str
+    ) -> Response:
         """A document as it was at a position or an instant, folded from the log; NotFound before its beginning."""
         position = await self.position_of(when)
         view = await fold_document(document(), self.services.reader, key, project_id, up_to=position)
         if view is None:
-            name = document.name.rstrip("s").replace("_", " ")
-            raise NotFound(f"there was no {name} {key} yet at position {position}")
+            raise NotFound(f"there was no {what} {key} yet at position {position}")
         return await self.show(view, Truth(position))
 
-    async def position_of(self, when: str) -> int:
+    async def position_of(self, when: str, *, field: str = "as_of") -> int:
         """The position that `as_of` means. Refused when it is not there yet: the answer could still change."""
-        head = await self.services.reader.head()
+        head = await self.head()
         if when.isascii() and when.isdigit():
             position = int(when)
             if position > head:
@@ -145,10 +156,11 @@ class Look:
             return position
         said = when.replace(" ", "+") if "T" in when else when  # an unescaped plus sign arrives as a blank
         try:
+            if not _DATED.match(said):  # a bare number would be taken for seconds since 1970
+                raise _no_moment(field)
             moment = _INSTANT.validate_python(said)
         except ValidationError as error:
-            message = "give a position, or an instant with its zone: 2026-11-21T10:00:00Z"
-            raise Invalid([{"in": "query", "field": "as_of", "message": message, "code": "as_of"}]) from error
+            raise _no_moment(field) from error
         now = self.services.now()
         if moment > now:
             raise Refused(
@@ -163,6 +175,11 @@ async def look(request: Request, min_position: MinPosition = None, timeout_ms: T
 
 
 Looking = Annotated[Look, Depends(look)]
+
+
+def _no_moment(field: str) -> Invalid:
+    message = "give a position, or an instant with its zone: 2026-11-21T10:00:00Z"
+    return Invalid([{"in": "query", "field": field, "message": message, "code": "as_of"}])
 
 
 def missing(what: str, key: object, truth: Truth) -> NotFound:

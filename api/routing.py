@@ -1,7 +1,7 @@
 """Routes on the short way: found by their path's parts, and called without machinery that they do not use."""
 
 from collections import defaultdict
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Collection, Coroutine, Iterable
 from typing import Any, cast
 
 from fastapi import APIRouter
@@ -14,8 +14,13 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Match
 from starlette.types import Receive, Scope, Send
 
+from api.errors import Invalid
+from api.permissions import May
+
 Shelf = tuple[str, int, str]
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+EVERYWHERE = frozenset({"min_position", "timeout_ms"})
+"""Parameters that a client may send with each of its queries; where nothing can be behind, they change nothing."""
 
 
 def router_of(context: str, prefix: str = "") -> APIRouter:
@@ -32,9 +37,22 @@ class ShortRoute(APIRoute):
 
     def get_route_handler(self) -> Handler:
         """The function that answers a request."""
+        short = _is_short(self.dependant) and all(map(_is_leaf, self.dependant.dependencies))
+        handle = self._short_handler() if short else super().get_route_handler()
+        known = EVERYWHERE | _parameters(self.dependant)
+        permissions = [each.call for each in self.dependant.dependencies if isinstance(each.call, May)]
+
+        async def handle_known(request: Request) -> Response:
+            if request.scope["query_string"] and (unknown := request.query_params.keys() - known):
+                for permission in permissions:
+                    await permission(request)
+                raise _unknown(unknown, known - EVERYWHERE)
+            return await handle(request)
+
+        return handle_known
+
+    def _short_handler(self) -> Handler:
         wanted = self.dependant
-        if not (_is_short(wanted) and all(map(_is_leaf, wanted.dependencies))):
-            return super().get_route_handler()
         steps = [(each.name, cast("Any", each.call), each.request_param_name) for each in wanted.dependencies]
         path, endpoint = wanted.path_params, cast("Any", wanted.call)
         takes_request = wanted.request_param_name
@@ -55,6 +73,17 @@ class ShortRoute(APIRoute):
         return handle
 
 
+def _parameters(wanted: Dependant) -> set[str]:
+    return {each.alias for each in wanted.query_params}.union(*map(_parameters, wanted.dependencies))
+
+
+def _unknown(names: Iterable[str], known: Iterable[str]) -> Invalid:
+    """A misspelled filter would show everything, and nobody would notice."""
+    told = ", ".join(sorted(known)) or "none"
+    message = f"this parameter is not known: leave it out (known here: {told})"
+    return Invalid([{"in": "query", "field": each, "message": message, "code": "unknown"} for each in sorted(names)])
+
+
 def _is_short(wanted: Dependant) -> bool:
     others = (wanted.query_params, wanted.header_params, wanted.cookie_params, wanted.body_params)
     return not any(others) and not wanted.response_param_name and not wanted.background_tasks_param_name
@@ -65,9 +94,12 @@ def _is_leaf(wanted: Dependant) -> bool:
 
 
 class Index(BaseRoute):
-    """Every route of the application, as one. The second part of a path (`projects`) is never a parameter."""
+    """Every route of the application, as one. The second part of a path (`projects`) is never a parameter.
 
-    def __init__(self, routes: Iterable[APIRoute]) -> None:
+    HEAD is answered wherever GET is, but for the endless answers; OPTIONS says which methods a path takes.
+    """
+
+    def __init__(self, routes: Iterable[APIRoute], *, endless: Collection[str] = ()) -> None:
         self.routes = list(routes)
         self._shelves: defaultdict[Shelf, list[APIRoute]] = defaultdict(list)
         for route in self.routes:
@@ -78,18 +110,23 @@ class Index(BaseRoute):
                     raise ValueError(msg)
                 self._shelves[shelf].append(route)
         self._methods = sorted({method for route in self.routes for method in methods_of(route)})
+        self._endless = endless
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        """The one route that takes this request; a PARTIAL match where only others methods are taken."""
+        """The one route that takes this request; a PARTIAL match where only other methods are taken."""
         if scope["type"] != "http":
             return Match.NONE, {}
         path: str = scope["path"]
-        for route in self._shelves.get(_shelf(scope["method"], path), ()):
+        method = "GET" if scope["method"] == "HEAD" and path not in self._endless else scope["method"]
+        for route in self._shelves.get(_shelf(method, path), ()):
             match, found = route.matches(scope)
-            if match is Match.FULL:
-                return match, found
-        allowed = [method for method in self._methods if self._takes(method, scope)]
-        return (Match.PARTIAL, {"allowed": ", ".join(allowed)}) if allowed else (Match.NONE, {})
+            if match is not Match.NONE:
+                return Match.FULL, found
+        allowed = {method for method in self._methods if self._takes(method, scope)}
+        if not allowed:
+            return Match.NONE, {}
+        more = {"OPTIONS"} if "GET" not in allowed or path in self._endless else {"HEAD", "OPTIONS"}
+        return Match.PARTIAL, {"allowed": ", ".join(sorted(allowed | more))}
 
     def _takes(self, method: str, scope: Scope) -> bool:
         shelf = self._shelves.get(_shelf(method, scope["path"]), ())
@@ -98,8 +135,11 @@ class Index(BaseRoute):
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Carry out what was found."""
         if allowed := scope.get("allowed"):
-            raise HTTPException(status_code=405, headers={"Allow": allowed})
-        await scope["route"].handle(scope, receive, send)
+            if scope["method"] != "OPTIONS":
+                raise HTTPException(status_code=405, headers={"Allow": allowed})
+            await Response(status_code=204, headers={"Allow": allowed})(scope, receive, send)
+            return
+        await scope["route"].app(scope, receive, send)  # past its check of the method: it would refuse HEAD
 
 
 def methods_of(route: APIRoute) -> list[str]:

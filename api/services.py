@@ -7,12 +7,15 @@ from decimal import Decimal
 from typing import Protocol
 
 from api.metrics import Metrics
+from api.relaying import Relaying
 from commands.handling import Commands, Principal
 from commands.objects import Objects
 from commands.ports import Keyring
 from domain.blueprints import Blueprint
+from domain.delivering import Tracer
 from domain.following import ParkedReaction
-from domain.log import LogReader
+from domain.keeping import ProviderSecrets
+from domain.log import LogReader, StoredEvent
 from projections.projector import Connections, Progress
 
 MEBIBYTE = 1024 * 1024
@@ -99,6 +102,18 @@ class Blueprints:
 
 
 @dataclass(frozen=True, slots=True)
+class Outgoing:
+    """How the log is written for others: as it is on Kafka."""
+
+    event: Callable[[StoredEvent, str], bytes]
+    """An event of the log with this id, as a CloudEvent."""
+    cost: Callable[[StoredEvent], bytes | None]
+    """What it says of costs, as a flat fact; None when it says nothing."""
+    cost_types: frozenset[str]
+    """Types of events that say something of costs."""
+
+
+@dataclass(frozen=True, slots=True)
 class Limits:
     """How much one request may ask for or bring."""
 
@@ -124,10 +139,21 @@ class Services:
     objects: Objects
     authenticate: Authenticate
     blueprints: Blueprints
+    outgoing: Outgoing
+    tracer: Tracer
+    """Where an event was delivered to."""
     metrics: Metrics
     now: Callable[[], datetime]
     random: Callable[[int], bytes]
     """Bytes that nobody can guess."""
+    provider_secrets: ProviderSecrets | None = None
+    """Where the secrets of provider keys lie."""
+    relay: Relaying | None = None
+    """Where this process relays to Kafka."""
+    roles: Collection[str] = frozenset({"api"})
+    """What this process is there for."""
     version: str = "0.1.0"
     cors_origins: Sequence[str] = ()
+    rate_limit: int = 0
+    """Requests a second that one key may send; 0: as many as it likes."""
     limits: Limits = field(default_factory=Limits)

@@ -25,6 +25,8 @@ class Visit:
     correlation_id: UUID
     trace_id: str | None
     principal: Principal = NOBODY
+    quota: str | None = None
+    """What is left of the caller's quota, as the header says it."""
 
     @classmethod
     def of(cls, scope: Scope, random: Callable[[int], bytes]) -> "Visit":

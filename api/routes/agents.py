@@ -14,7 +14,15 @@ from api.looking import Looking, Since, Truth, missing
 from api.paging import Cursor, Limit, Listed
 from api.permissions import may
 from api.routing import router_of
-from commands.agents import AddAgent, CancelAgent, ConfigureAgent, DefineLibraryAgent, RemoveAgent, ResetAgent
+from commands.agents import (
+    AddAgent,
+    CancelAgent,
+    ConfigureAgent,
+    DefineLibraryAgent,
+    RemoveAgent,
+    ResetAgent,
+    RetryAgent,
+)
 from domain.ids import agent_id as id_of_agent
 from domain.ids import library_agent_id
 from projections.agents import AgentDetail, AgentDetails, agent_log, library
@@ -64,7 +72,7 @@ async def get_agent(agent_id: UUID, looking: Looking, as_of: Since = None) -> Re
     """One agent, whole: what it is told, its attempts, what it waits for; also as it was at any time."""
     if as_of is not None:
         project_id = (await first_event(looking.services.reader, agent_id, "agent")).project_id
-        return await looking.show_as_of(AgentDetails, agent_id, project_id, as_of)
+        return await looking.show_as_of("agent", AgentDetails, agent_id, project_id, as_of)
     async with looking.at(AgentDetails) as seen:
         row = await AgentDetails.find(seen.connection, agent_id)
         truth = await seen.truth(agent_id if row is None else row.project_id or agent_id)
@@ -78,7 +86,7 @@ async def get_agent_log(agent_id: UUID, looking: Looking, cursor: Cursor = None,
     """What happened to an agent, the newest first, straight from the log."""
     reader = looking.services.reader
     await first_event(reader, agent_id, "agent")
-    truth = Truth(await reader.head())
+    truth = Truth(await looking.head())
     page = await agent_log(reader, agent_id, up_to=truth.position, cursor=cursor, limit=limit)
     return await looking.show_page(page, truth)
 
@@ -106,4 +114,5 @@ async def cancel_agent(
 
 
 offer(router, "POST", "/api/agents/{agent_id}/reset", ResetAgent, name="reset_agent", about="agent_id")
+offer(router, "POST", "/api/agents/{agent_id}/retry", RetryAgent, name="retry_agent", about="agent_id")
 offer(router, "DELETE", "/api/agents/{agent_id}", RemoveAgent, name="remove_agent", about="agent_id")

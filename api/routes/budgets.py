@@ -51,7 +51,7 @@ async def open_budget(commanding: Commanding, given: Annotated[Given[OpenBudget]
 async def get_budget(budget_id: UUID, looking: Looking, as_of: Since = None) -> Response:
     """One budget: limit, settled, held, who waits; also as it was at any time."""
     if as_of is not None:
-        return await looking.show_as_of(BudgetStates, budget_id, None, as_of)
+        return await looking.show_as_of("budget", BudgetStates, budget_id, None, as_of)
     async with looking.at(BudgetStates) as seen:
         row = await BudgetStates.find(seen.connection, budget_id)
         truth = await seen.truth(budget_id if row is None else row.project_id or budget_id)

@@ -67,7 +67,7 @@ async def get_inbox(
 async def get_checkpoint(checkpoint_id: UUID, looking: Looking, as_of: Since = None) -> Response:
     """One question, and what became of it; also as it was at any time."""
     if as_of is not None:
-        return await looking.show_as_of(CheckpointViews, checkpoint_id, None, as_of)
+        return await looking.show_as_of("checkpoint", CheckpointViews, checkpoint_id, None, as_of)
     async with looking.at(CheckpointViews) as seen:
         row = await CheckpointViews.find(seen.connection, checkpoint_id)
         truth = await seen.truth(row.project_id if row else checkpoint_id)

@@ -7,6 +7,7 @@ from uuid import UUID
 from fastapi import Depends, Query
 from starlette.responses import Response
 
+from api.errors import Invalid
 from api.looking import Looking
 from api.paging import Cursor, Limit, Listed
 from api.permissions import may
@@ -29,6 +30,9 @@ async def wanted_costs(
     last_day: Day = None,
 ) -> CostFilter:
     """Which costs are asked for."""
+    if first_day is not None and last_day is not None and first_day > last_day:
+        message = f"this is before first_day, {first_day}: no day lies between the two"
+        raise Invalid([{"in": "query", "field": "last_day", "message": message, "code": "days"}])
     return CostFilter(project_id, phase, agent_id, provider, model, first_day, last_day)
 
 

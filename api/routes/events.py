@@ -1,25 +1,30 @@
-"""The live feed: events as they happen, resumable from any position."""
+"""The live feed: events as they happen, resumable from any position; and where any one event was delivered to."""
 
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import Query
+from fastapi import Path, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
+from api.answers import shown
 from api.authentication import token_in
+from api.delivering import EventDelivery, delivery_of
 from api.errors import Invalid
 from api.events import UNSEAL, EventTypes, types_named
 from api.feed import FeedResponse, Listener, Selection, Tail
+from api.feed.frames import Frame
 from api.permissions import may
 from api.routing import router_of
 from api.visiting import services_of, visit_of
-from domain.errors import Refused
+from domain.errors import NotFound, Refused
 from domain.identity.tokens import parse_token
+from domain.log import SAFE_INTEGER
 
 router = router_of("events", "/api/events")
 PRIVATE = "keys.read"
 """Who may see private events: they are about keys."""
+Position = Annotated[int, Path(ge=1, le=SAFE_INTEGER, description="An event's place in the log: 1 or more")]
 _STREAM: dict[int | str, dict[str, Any]] = {
     200: {"description": "Server-sent events", "content": {"text/event-stream": {}}}
 }
@@ -48,7 +53,7 @@ async def follow_events(
         raise Refused(f"the log's head is {head}: resume from a position up to there", code="position_later", head=head)
     selection = Selection(project_id, types_named(type or []), private=principal.may(PRIVATE))
     token = token_in(request.headers.raw) or ""
-    shown = parse_token(token)
+    told = parse_token(token)
     tail: Tail = request.app.state.tail
 
     async def still_welcome() -> bool:
@@ -60,11 +65,32 @@ async def follow_events(
             tail,
             selection,
             head if position is None else position,
-            key_id=shown.key_id if shown else None,
+            key_id=told.key_id if told else None,
             still_welcome=still_welcome,
             keyring=services.keyring if unseal else None,
         )
     )
+
+
+@router.get("/{position}/delivery", dependencies=[may("events.read")], response_model=EventDelivery)
+async def get_event_delivery(position: Position, request: Request) -> Response:
+    """Where an event was delivered to, and when.
+
+    When it was recorded, its place in Kafka, since when each read model shows it, what the reactions made of it, what
+    else its command caused, and how far the live feeds of the process that answers are. What has not happened yet says
+    how far it is. Events about keys are for who holds `keys.read`.
+    """
+    services, principal = services_of(request), visit_of(request).principal
+    found = await services.reader.read(position - 1, 1, up_to=position)
+    if not found:
+        head = await services.reader.head()
+        raise NotFound(f"there is no event {position}: the log's head is {head}", head=head)
+    frame = Frame(found[0])
+    if frame.private:
+        principal.must(PRIVATE)
+    tail: Tail = request.app.state.tail
+    trace = await services.tracer.trace(found[0])
+    return shown(delivery_of(frame, trace, tail.listening, private=principal.may(PRIVATE)))
 
 
 def _last_seen(request: Request, after: int | None) -> int | None:

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from api.answers import Done, shown
 from api.beginnings import first_event
 from api.bodies import Given, body_of
-from api.commanding import Commanding, Desk, offer
+from api.commanding import Commanding, Desk
 from api.looking import Look, Looking, missing
 from api.paging import Cursor, Limit, Listed
 from api.permissions import anybody, may
@@ -22,7 +22,13 @@ from commands.sequencer import Answer
 from domain.identity.access_keys import AccessKey
 from domain.identity.tokens import KnownToken, new_token, parse_token
 from domain.kernel import evolve
-from projections.identity.access_keys import AccessKeys, AccessKeyView, KeyStatus, access_keys
+from projections.identity.access_keys import (
+    AccessKeys,
+    AccessKeyView,
+    KeyStatus,
+    access_keys,
+    keys_that_may_do_everything,
+)
 from projections.paging import Page
 
 router = router_of("identity", "/api/auth")
@@ -98,9 +104,7 @@ async def rotate_key(
 ) -> Response:
     """Replace a key by a new one with the same permissions; the old one works on for the overlap."""
     await first_event(commanding.services.reader, key_id, "access_key")
-    key: AccessKey | None = None
-    for stored in await commanding.services.reader.read_stream(key_id):
-        key = evolve(key, stored)
+    key = await _key(commanding, key_id)
     token, known = _new(commanding)
     command = given.command(
         key_id=key_id,
@@ -113,7 +117,29 @@ async def rotate_key(
     return _issued(commanding, answer, new, token)
 
 
-offer(router, "POST", "/keys/{key_id}/revoke", RevokeAccessKey, name="revoke_key", about="key_id")
+@router.post("/keys/{key_id}/revoke", dependencies=[may(RevokeAccessKey)], response_model=Done)
+async def revoke_key(
+    key_id: UUID,
+    commanding: Commanding,
+    looking: Looking,
+    given: Annotated[Given[RevokeAccessKey], body_of(RevokeAccessKey, "key_id", "remaining")],
+) -> Response:
+    """Shut a key out, at once and for ever; not the last one that may do everything."""
+    remaining: tuple[UUID, ...] = ()
+    key = await _key(commanding, key_id)
+    # Only for such a key is a read model asked: shutting out any other must not wait for one.
+    if key and key.may_do_everything:
+        async with looking.at(AccessKeys) as seen:
+            remaining = tuple(await keys_that_may_do_everything(seen.connection))
+    return await commanding.send(given.command(key_id=key_id, remaining=remaining), about=key_id)
+
+
+async def _key(commanding: Desk, key_id: UUID) -> AccessKey | None:
+    key: AccessKey | None = None
+    for stored in await commanding.services.reader.read_stream(key_id, limit=100):
+        if stored.type.startswith("access_key."):
+            key = evolve(key, stored)
+    return key
 
 
 def _shown(looking: Look, view: AccessKeyView) -> BaseModel:

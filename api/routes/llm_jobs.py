@@ -73,7 +73,8 @@ async def queue_chat(commanding: Commanding, given: Annotated[ChatJob, json_of(C
     """Ask a model directly. The answer is in the job, once it is completed: follow `llm_job.*` or look at it."""
     job_id = commanding.new_id("llm_job")
     text = orjson.dumps([each.model_dump() for each in given.messages]).decode()
-    kept = await kept_text(commanding.services.objects, given.project_id or job_id, text)
+    subject, is_own = given.project_id or job_id, given.project_id is None
+    kept = await kept_text(commanding.services.objects, subject, text, makes_key=is_own)
     known: dict[str, Any] = {**dict(given), "messages": kept if isinstance(kept, Text) else given.messages}
     answer = await commanding.carry_out(checked(QueueLlmJob, job_id=job_id, **known))
     return commanding.done(answer, about=job_id, status=202, location=f"/api/llm-jobs/{job_id}")

@@ -4,6 +4,7 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import Path, Query
+from pydantic import BaseModel, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -16,6 +17,7 @@ from api.rebuilding import Rebuilds
 from api.routing import router_of
 from api.visiting import services_of
 from domain.errors import NotFound
+from domain.values import Instant, instant_text
 from projections.log_lines import Level, LogLine
 from projections.projector import PROJECTIONS, Projection, parked_keys, retry
 from projections.projector.connecting import unavailable_when_away
@@ -25,7 +27,66 @@ router = router_of("system", "/api/system")
 Named = Annotated[str, Path(alias="name", max_length=48)]
 
 
-@router.get("/status", dependencies=[may("system.read")])
+class Status(BaseModel):
+    """The log's head, and how far everything behind it is: events by name, where there are any."""
+
+    version: str
+    head: int
+    now: Instant
+    commands_queued: int
+    feed_listeners: int
+    projections_behind: dict[str, int]
+    reactions_behind: dict[str, int]
+
+
+class ReadModel(BaseModel):
+    """Where one read model is."""
+
+    name: str
+    version: int
+    state: Annotated[str, Field(description="What its follower in this process does: following, building, standby")]
+    position: int
+    head: int
+    lag: int
+    error: Annotated[str | None, Field(description="Why it does not go on, if it does not")]
+    progress: Annotated[dict[str, Any] | None, Field(description="Of its rebuild, while one runs")]
+    last_rebuild: dict[str, Any] | None
+
+
+class ReadModelList(BaseModel):
+    """Every read model."""
+
+    items: list[ReadModel]
+
+
+class Rebuilding(BaseModel):
+    """A rebuild that has begun."""
+
+    name: str
+    state: str
+
+
+class Parked(BaseModel):
+    """What waits until its cause is mended."""
+
+    projections: list[dict[str, Any]]
+    reactions: list[dict[str, Any]]
+
+
+class TakenUp(BaseModel):
+    """What became of a key that was parked."""
+
+    applied: Annotated[int, Field(description="Events that are in the read model now")]
+    parked: Annotated[dict[str, Any] | None, Field(description="The event that failed next, and why")]
+
+
+class AnsweredAgain(BaseModel):
+    """What became of events that were parked."""
+
+    answered: int
+
+
+@router.get("/status", dependencies=[may("system.read")], response_model=Status)
 async def get_status(request: Request) -> Response:
     """The log's head, how far everything behind it is, and what waits."""
     services = services_of(request)
@@ -36,7 +97,7 @@ async def get_status(request: Request) -> Response:
         {
             "version": services.version,
             "head": head,
-            "now": services.now(),
+            "now": instant_text(services.now()),
             "commands_queued": services.commands.sequencer.queued,
             "feed_listeners": request.app.state.tail.listeners,
             "projections_behind": {each.projection: each.lag for each in standings if each.lag},
@@ -64,7 +125,7 @@ async def list_system_log(
     return await looking.show_page(page, truth)
 
 
-@router.get("/projections", dependencies=[may("system.read")])
+@router.get("/projections", dependencies=[may("system.read")], response_model=ReadModelList)
 async def list_projections(request: Request) -> Response:
     """Every read model: its version, state, position, lag, and the progress of a rebuild."""
     rebuilds: Rebuilds = request.app.state.rebuilds
@@ -87,7 +148,9 @@ async def list_projections(request: Request) -> Response:
     return shown({"items": sorted(items, key=lambda item: item["name"])})
 
 
-@router.post("/projections/{name}/rebuild", status_code=202, dependencies=[may("system.rebuild")])
+@router.post(
+    "/projections/{name}/rebuild", status_code=202, dependencies=[may("system.rebuild")], response_model=Rebuilding
+)
 async def rebuild_projection(named: Named, request: Request) -> Response:
     """Build a read model anew beside the live one, and switch when it is through; watch it in the list."""
     rebuilds: Rebuilds = request.app.state.rebuilds
@@ -95,7 +158,7 @@ async def rebuild_projection(named: Named, request: Request) -> Response:
     return shown({"name": named, "state": "building"}, status=202, headers={"Location": "/api/system/projections"})
 
 
-@router.get("/parked", dependencies=[may("system.read")])
+@router.get("/parked", dependencies=[may("system.read")], response_model=Parked)
 async def list_parked(request: Request) -> Response:
     """Keys of read models and events of reactions that wait, each with its reason."""
     services = services_of(request)
@@ -105,7 +168,7 @@ async def list_parked(request: Request) -> Response:
     return shown({"projections": list(keys), "reactions": list(await services.reactions.parked())})
 
 
-@router.post("/parked/{name}/{key}/retry", dependencies=[may("system.retry")])
+@router.post("/parked/{name}/{key}/retry", dependencies=[may("system.retry")], response_model=TakenUp)
 async def retry_parked_key(named: Named, key: UUID, request: Request) -> Response:
     """Take up a parked key of a read model again."""
     services = services_of(request)
@@ -114,7 +177,7 @@ async def retry_parked_key(named: Named, key: UUID, request: Request) -> Respons
     return shown({"applied": done.applied, "parked": done.parked})
 
 
-@router.post("/parked/reactions/retry", dependencies=[may("system.retry")])
+@router.post("/parked/reactions/retry", dependencies=[may("system.retry")], response_model=AnsweredAgain)
 async def retry_parked_reactions(request: Request) -> Response:
     """Answer again the events that reactions failed on."""
     return shown({"answered": await services_of(request).reactions.retry()})

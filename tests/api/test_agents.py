@@ -75,3 +75,19 @@ async def test_an_agent_of_a_wrong_shape_is_refused(api: Api) -> None:
     problem(await api.http.post(path, json={"name": "a b", "phase": "x"}), 422, "invalid_request")
     problem(await api.http.post(path, json={"name": "a", "phase": "nowhere"}), 422, "unknown_phase")
     problem(await api.http.post(path, json={"name": "a", "phase": "x", "project_id": project}), 422, "invalid_request")
+
+
+async def test_an_agent_that_was_cancelled_is_retried(whole_api: Api) -> None:
+    project = await started(whole_api)
+    head = await Worker(whole_api).work()
+    agents = (await whole_api.get(f"/api/projects/{project}/agents", min_position=head)).json()["items"]
+    path = f"/api/agents/{next(each['id'] for each in agents if each['name'] == 'writer')}"
+    problem(await whole_api.http.post(f"{path}/retry"), 422, "wrong_status")
+    await whole_api.post(f"{path}/cancel")
+    head = await Worker(whole_api).work()
+    assert (await whole_api.get(f"/api/projects/{project}", min_position=head)).json()["status"] == "failed"
+    answer = await whole_api.post(f"{path}/retry")
+    head = answer.headers["toybox-position"]
+    shown = (await whole_api.get(path, min_position=head)).json()
+    assert (shown["run"], shown["status"]) == (2, "defined")
+    assert (await whole_api.get(f"/api/projects/{project}", min_position=head)).json()["status"] == "running"

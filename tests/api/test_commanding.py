@@ -194,3 +194,13 @@ async def test_new_things_have_ids_that_come_from_the_command(api: Api) -> None:
     made = UUID((await api.post("/api/projects", NAMED)).json()["id"])
     stored = (await api.events())[0]
     assert made == stored.stream_id == derived_id("project", stored.command_id)
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "words"),
+    [("", {"name": "two\nlines"}, "one line"), ("/{id}/phases", {"name": "Not A Slug"}, "lower-case")],
+)
+async def test_what_a_pattern_asks_for_is_said_in_words(api: Api, path: str, body: object, words: str) -> None:
+    project = (await api.post("/api/projects", {"name": "x"})).json()["id"]
+    found = problem(await api.http.post("/api/projects" + path.format(id=project), json=body), 422, "invalid_request")
+    assert words in found["errors"][0]["message"]

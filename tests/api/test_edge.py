@@ -93,7 +93,7 @@ async def test_an_expired_key_is_refused(api: Api, story: Story) -> None:
 
 
 async def test_a_revoked_key_is_refused_within_two_seconds(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    token = await api.key("*")
+    token = await api.key("projects.*")
     async with api.client(token) as guest:
         assert (await guest.get("/api/auth/me")).status_code == 200
         revoked = [each for each in await api.store.read(0, 100) if each.type == "access_key.issued"][-1]
@@ -138,10 +138,11 @@ async def test_a_bug_is_answered_without_its_inside(api: Api, monkeypatch: pytes
 async def test_an_unknown_path_and_an_unknown_method_are_problems(api: Api) -> None:
     problem(await api.http.get("/api/nothing"), 404, "not_found")
     problem(await api.http.get("/api/projects/"), 404, "not_found")
-    assert problem(await api.http.delete("/api/projects"), 405, "method_not_allowed")["allow"] == "GET, POST"
+    answer = await api.http.delete("/api/projects")
+    assert problem(answer, 405, "method_not_allowed")["allow"] == "GET, HEAD, OPTIONS, POST"
     answer = await api.http.delete("/api/auth/me")
-    assert problem(answer, 405, "method_not_allowed")["allow"] == "GET"
-    assert answer.headers["allow"] == "GET"
+    assert problem(answer, 405, "method_not_allowed")["allow"] == "GET, HEAD, OPTIONS"
+    assert answer.headers["allow"] == "GET, HEAD, OPTIONS"
 
 
 async def test_a_path_or_query_of_the_wrong_shape_names_the_field(api: Api) -> None:

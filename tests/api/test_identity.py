@@ -39,6 +39,17 @@ async def test_a_key_is_rotated_and_revoked(whole_api: Api) -> None:
     assert shown["id"] not in [each["id"] for each in left]
 
 
+async def test_the_last_key_that_may_do_everything_is_kept(whole_api: Api) -> None:
+    api = whole_api
+    (owner,) = (await api.get("/api/auth/keys")).json()["items"]
+    path = f"/api/auth/keys/{owner['id']}/revoke"
+    refused = await api.http.post(path, json={})
+    assert "issue another one first" in problem(refused, 422, "last_owner_key")["detail"]
+    other = await api.post("/api/auth/keys", {"label": "other", "permissions": ["*"]})
+    await api.get("/api/auth/keys", min_position=other.headers["toybox-position"])
+    assert (await api.http.post(path, json={})).status_code == 200
+
+
 async def test_nobody_gives_or_gains_what_they_do_not_have(api: Api) -> None:
     strong = await api.post("/api/auth/keys", {"label": "strong", "permissions": ["*"]})
     async with api.client(await api.key("keys.issue", "keys.rotate")) as guest:

@@ -36,7 +36,7 @@ def connected(settings: Settings) -> Generator[Client]:
         with Client(settings.url, settings.key.get_secret_value(), local=False) as client:
             yield client
         return
-    running = _present(settings.data_dir)
+    running = _present(settings.address_dir)
     if running:
         with Client(running.url, _key(settings)) as client:
             yield client
@@ -45,14 +45,14 @@ def connected(settings: Settings) -> Generator[Client]:
         yield client
 
 
-def _present(data_dir: Path) -> ServerAddress | None:
+def _present(address_dir: Path) -> ServerAddress | None:
     """The server that runs; waited for while it starts."""
     deadline = time.monotonic() + START_SECONDS
-    while is_served(data_dir):
-        if found := live_server(data_dir):
+    while is_served(address_dir):
+        if found := live_server(address_dir):
             return found
         if time.monotonic() > deadline:
-            raise Unavailable(f"the server of {data_dir} does not get ready: look at {data_dir / LOG_NAME}")
+            raise Unavailable(f"the server of {address_dir} does not get ready: look at {address_dir / LOG_NAME}")
         time.sleep(0.1)
     return None
 

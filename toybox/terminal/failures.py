@@ -1,7 +1,9 @@
 """Exit codes, and errors as one line with its fix on standard error."""
 
 import sys
+from collections.abc import Iterable
 from enum import IntEnum
+from typing import Any
 
 import typer
 from pydantic import ValidationError
@@ -53,17 +55,37 @@ def report(error: ToyboxError) -> Exit:
 
 def report_usage(error: TyperException) -> Exit:
     """Tell how a command line is wrong, and where its help is."""
-    message = getattr(error, "format_message", lambda: str(error))()
     context: typer.Context | None = getattr(error, "ctx", None)
     path = context.command_path if context else "toybox"
-    say(f"{path}: {message.rstrip('.')}; see {path} --help")
+    message: str = getattr(error, "format_message", lambda: str(error))()
+    option: str = getattr(error, "option_name", "")
+    if context and option in _options(context.find_root().command.params):
+        message = f"{option} goes before the command: toybox {option} … {path.removeprefix('toybox ')}"
+    elif context and option:
+        near = [
+            each for each in getattr(error, "possibilities", None) or () if each in _options(context.command.params)
+        ]
+        message = f"there is no option {option}" + (f", did you mean {' or '.join(near)}?" if near else "")
+    message = message.replace("Value error, ", "")
+    say(f"{path}: {message.rstrip('.')}{'' if message.endswith('?') else ';'} see {path} --help")
     return Exit.USAGE
+
+
+def _options(parameters: Iterable[Any]) -> set[str]:
+    """The options that a command's help shows, but for that of the help itself."""
+    shown = (each for each in parameters if not getattr(each, "hidden", False))
+    return {name for each in shown for name in each.opts if name.startswith("-")}
 
 
 def report_settings(error: ValidationError) -> Exit:
     """Tell which setting cannot be used."""
     for each in error.errors():
+        # A check of ours says it in words of its own; those of pydantic name types.
+        said = str(each.get("ctx", {})["error"]) if each["type"] == "value_error" else each["msg"].lower()
+        if not each["loc"]:  # of several settings together: their values stay unsaid, secrets may be among them
+            say(f"toybox: {said}")
+            continue
         name = "_".join(str(part) for part in each["loc"]).upper()
         name = name if name.startswith("TOYBOX_") else f"TOYBOX_{name}"
-        say(f"toybox: {name} is {each.get('input')!r}: {each['msg'].lower()}; correct or unset it")
+        say(f"toybox: {name} is {each.get('input')!r}: {said}; correct or unset it")
     return Exit.USAGE

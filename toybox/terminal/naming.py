@@ -1,6 +1,7 @@
 """Finds what a person means: a project, budget, checkpoint or key by its id, the beginning of it, or a name."""
 
 from collections.abc import Callable, Iterable
+from difflib import get_close_matches
 from typing import Any
 
 from domain.errors import Conflict, NotFound
@@ -24,7 +25,9 @@ def project_id(client: Client, said: str) -> str:
         return _only(by_id, said, "project", lambda each: f"{short(each['id'])} {each['name']} ({each['status']})")
     named = [each for each in found if each["name"] == said]
     if not named:
-        raise NotFound(f"there is no project {said}: toybox projects lists them")
+        near = get_close_matches(said, {each["name"] for each in found}, 2)
+        hint = f"did you mean {' or '.join(near)}?" if near else _too_short(said)
+        raise NotFound(f"there is no project {said}: {hint or 'toybox projects lists them'}")
     return next((each for each in named if each["status"] in ("running", "paused")), named[0])["id"]
 
 
@@ -32,13 +35,18 @@ def one_of(found: Iterable[Json], said: str, what: str, lister: str) -> Json:
     """The one thing whose id is or begins with what was said."""
     matching = _beginning(list(found), said)
     if not matching:
-        raise NotFound(f"there is no {what} {said}: {lister} lists them")
+        raise NotFound(f"there is no {what} {said}: {_too_short(said) or f'{lister} lists them'}")
     _only(matching, said, what, lambda each: str(each["id"]))
     return matching[0]
 
 
 def _beginning(found: list[Json], said: str) -> list[Json]:
     return [each for each in found if len(said) >= SHORTEST and str(each["id"]).startswith(said.lower())]
+
+
+def _too_short(said: str) -> str:
+    digits = set(said.lower()) <= set("0123456789abcdef")
+    return f"give at least {SHORTEST} characters of an id" if digits and len(said) < SHORTEST else ""
 
 
 def _only(matching: list[Json], said: str, what: str, tell: Callable[[Json], str]) -> str:

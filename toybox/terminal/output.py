@@ -10,12 +10,16 @@ from functools import cache
 from typing import Any
 from uuid import UUID
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
 OFF_TERMINAL_WIDTH = 200
 """Columns where nobody looks: wide enough that a program finds whole lines; COLUMNS overrules it."""
+GAP = 2
+READABLE = 12
+"""Characters of a text that tell it from others."""
 WHOLE = {"ID": 8, "STATUS": 9, "BEGINS": 10}
 """Columns that are worth nothing when they are cut."""
 STYLES = {
@@ -98,14 +102,12 @@ def print_json(value: Any) -> None:
 
 def table(*columns: str | Column) -> Table:
     """A table of plain lines."""
-    made = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    made = Table(box=None, pad_edge=False, header_style="bold", padding=(0, GAP, 0, 0))
     for each in columns:
         if isinstance(each, str):
-            made.add_column(each, overflow="ellipsis", no_wrap=True, min_width=WHOLE.get(each))
+            made.add_column(each, overflow="ellipsis", no_wrap=True)
         else:
-            made.add_column(
-                each.header, justify=each.justify, overflow="ellipsis", no_wrap=each.no_wrap, ratio=each.ratio
-            )
+            made.add_column(each.header, justify=each.justify, overflow="ellipsis", no_wrap=each.no_wrap)
     return made
 
 
@@ -115,13 +117,35 @@ def figures(name: str) -> Column:
 
 
 def show(made: Table, rows: Iterable[Sequence[str | Text]], empty: str) -> None:
-    """Print the rows, or the sentence when there are none."""
-    for row in rows:
-        made.add_row(*row)
-    if made.row_count:
-        out().print(made)
-    else:
+    """Print the rows, or the sentence when there are none. Where the terminal is narrow, the last columns go first."""
+    found = list(rows)
+    if not found:
         err().print(empty)
+        return
+    _fit(made, found, out().width)
+    for row in found:
+        made.add_row(*row[: len(made.columns)])
+    out().print(made)
+
+
+def _fit(made: Table, rows: Sequence[Sequence[str | Text]], width: int) -> None:
+    """Leave out columns until the others can be read: figures, ids and states whole, of texts the beginning."""
+    longest = [
+        max(cell_len(str(cell)) for cell in (column.header, *(row[number] for row in rows)))
+        for number, column in enumerate(made.columns)
+    ]
+    least = [
+        size if column.justify == "right" else min(size, WHOLE.get(str(column.header), READABLE))
+        for column, size in zip(made.columns, longest, strict=True)
+    ]
+    while len(least) > 1 and sum(least) + GAP * (len(least) - 1) > width:
+        least.pop()
+    del made.columns[len(least) :]
+    spare = width - sum(least) - GAP * (len(least) - 1)
+    for column, size, wished in zip(made.columns, least, longest, strict=False):
+        more = max(0, min(spare, wished - size))
+        column.width = size + more
+        spare -= more
 
 
 def styled(status: str) -> Text:

@@ -54,7 +54,7 @@ async def get_timeline(
 ) -> Response:
     """Every event of a project, the oldest first, straight from the log."""
     await first_event(looking.services.reader, project_id, "project")
-    head = await looking.services.reader.head()
+    head = await looking.head()
     events, next_cursor = await page_of_events(
         looking, project_id, types_named(type or []), cursor=cursor, limit=limit, up_to=head,
         in_the_clear=unseals(looking.visit, unsealed),
@@ -68,7 +68,7 @@ async def replay_project(
     project_id: UUID, looking: Looking, at: When = None, cursor: Cursor = None, limit: Limit = 50
 ) -> Response:
     """A project as it was, and its events until then, the oldest first."""
-    position = await _position(looking, at)
+    position = await _position(looking, at, "at")
     project = await _overview(looking, project_id, position)
     if project is None:
         raise NotFound(f"there was no project {project_id} yet at position {position}")
@@ -87,7 +87,7 @@ async def diff_project(
     until: Annotated[str | None, Query(alias="to", max_length=64, description="Without it, now")] = None,
 ) -> Response:
     """What changed between two moments, as a JSON Patch from the earlier overview to the later one."""
-    before, after = await _position(looking, since), await _position(looking, until)
+    before, after = await _position(looking, since, "from"), await _position(looking, until, "to")
     old, new = await _overview(looking, project_id, before), await _overview(looking, project_id, after)
     if old is None and new is None:
         raise NotFound(f"there was no project {project_id} at position {before} or {after}")
@@ -96,8 +96,8 @@ async def diff_project(
     return shown(body, headers=Truth(max(before, after)).headers)
 
 
-async def _position(looking: Look, when: str | None) -> int:
-    return await looking.services.reader.head() if when is None else await looking.position_of(when)
+async def _position(looking: Look, when: str | None, field: str) -> int:
+    return await looking.head() if when is None else await looking.position_of(when, field=field)
 
 
 async def _overview(looking: Look, project_id: UUID, position: int) -> dict[str, Any] | None:

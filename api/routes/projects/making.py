@@ -115,7 +115,7 @@ async def _input(
     commanding: Desk, project_id: UUID, blueprint: Blueprint, name: str, value: str | int | Decimal
 ) -> GivenInput:
     text = value if isinstance(value, str) else format(value, "f" if isinstance(value, Decimal) else "d")
-    kept = await kept_text(commanding.services.objects, project_id, text)
+    kept = await kept_text(commanding.services.objects, project_id, text, makes_key=True)
     kind = blueprint.inputs[name].type if kept != "" else "text"  # an optional number that was not given is no number
     return checked(GivenInput, name=name, kind=kind, text=kept)
 

@@ -6,6 +6,7 @@ from uuid import UUID
 from fastapi import Query
 from starlette.responses import Response
 
+from api.beginnings import first_event
 from api.events import EventTypes, types_named
 from api.looking import Looking, Since, missing
 from api.paging import Cursor, Limit, Listed
@@ -40,7 +41,7 @@ async def list_projects(
 async def get_project(project_id: UUID, looking: Looking, as_of: Since = None) -> Response:
     """One project, whole: phases, agents, what it waits for, what it has spent; also as it was at any time."""
     if as_of is not None:
-        return await looking.show_as_of(ProjectOverviews, project_id, project_id, as_of)
+        return await looking.show_as_of("project", ProjectOverviews, project_id, project_id, as_of)
     async with looking.at(ProjectOverviews) as seen:
         row = await ProjectOverviews.find(seen.connection, project_id)
         truth = await seen.truth(project_id)
@@ -57,6 +58,8 @@ async def list_project_agents(project_id: UUID, looking: Looking, cursor: Cursor
             seen.connection, where={"project_id": project_id}, order_by="name", cursor=cursor, limit=limit
         )
         truth = await seen.truth(project_id)
+    if not page.items:
+        await first_event(looking.services.reader, project_id, "project")
     return await looking.show_page(page, truth)
 
 
@@ -78,4 +81,6 @@ async def list_project_log(
         )
         page = await system_log(seen.connection, wanted, cursor=cursor, limit=limit)
         truth = await seen.truth(project_id)
+    if not page.items:
+        await first_event(looking.services.reader, project_id, "project")
     return await looking.show_page(page, truth)
