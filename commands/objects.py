@@ -20,8 +20,11 @@ class Objects(Protocol):
     What was never stored is NotFound; what was erased is NotFound with code `erased`.
     """
 
-    async def put(self, subject: UUID, data: bytes | AsyncIterator[bytes]) -> StoredObject:
-        """Store it durably; storing the same again changes nothing. Unavailable when the disk is full."""
+    async def put(self, subject: UUID, data: bytes | AsyncIterator[bytes], *, makes_key: bool = False) -> StoredObject:
+        """Store it durably; storing the same again changes nothing. Unavailable when the disk is full or away.
+
+        Without a key it is NotFound, unless the subject is about to be created: then `makes_key` makes its key.
+        """
         ...
 
     async def open(self, subject: UUID, digest: str, *, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:

@@ -1,6 +1,6 @@
 """Budgets: what a scope may spend; money is held before a request is sent and settled by what it really cost."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Literal
@@ -238,13 +238,16 @@ class Budget(Aggregate):
         if job_id in self.parked:
             self.trigger_event(Budget.JobUnparked, job_id=job_id)
 
-    def resumable(self) -> Sequence[UUID]:
-        """Jobs that wait here and would fit now, the longest waiting first, all of them together."""
+    def resumable(self, idle: Collection[UUID] = ()) -> Sequence[UUID]:
+        """Jobs that wait here and would fit now, the longest waiting first, all of them together.
+
+        The `idle` ones will not be admitted for now: they take no room away from those behind them.
+        """
         left, found = self.headroom, list[UUID]()
         for job_id, requested in self.parked.items():
             if not self.is_open or requested <= left:
                 found.append(job_id)
-                left -= requested
+                left -= 0 if job_id in idle else requested
         return found
 
     def _adjust(self, attempt_id: UUID, delta: Decimal) -> None:

@@ -1,6 +1,7 @@
 """What a job asks its model: its own messages, or its agent's prompt rendered from inputs and earlier outputs."""
 
-from collections.abc import AsyncIterator, Callable, Mapping
+import asyncio
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from uuid import UUID
@@ -14,12 +15,14 @@ from domain.agents import Agent
 from domain.errors import NotFound, Refused
 from domain.kernel import A, evolve
 from domain.llm_jobs import LlmJob
-from domain.log import LogReader
+from domain.log import LogReader, StoredEvent
 from domain.projects import Project
 from domain.values import Text
 
 Render = Callable[[str, Mapping[str, str | int | Decimal], Mapping[str, str]], str]
 """Template, inputs and earlier outputs by name → text."""
+Uses = Callable[[str, Collection[str]], Collection[str]]
+"""Template and agents → those of them whose output it uses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,15 +33,16 @@ class Prompts:
     keyring: Keyring
     objects: Objects
     render: Render
+    uses: Uses
 
     async def job(self, job_id: UUID) -> LlmJob:
         """The job as the log has it now."""
-        return await self._fold(LlmJob, job_id)
+        return _folded(LlmJob, job_id, await self.reader.read_stream(job_id))
 
     async def messages(self, job: LlmJob) -> tuple[Message, ...]:
         """The conversation to send. Refused when it cannot be made: a template's fault, or an erased text."""
-        history = await self.reader.read_stream(job.id, up_to=None)
-        asked = history[0].payload()["messages"]
+        queued = (await self.reader.read_stream(job.id, limit=1))[0]
+        asked = queued.payload()["messages"]
         if asked is not None:
             text = await self.text(job.project_id or job.id, Text.model_validate(asked))
             return tuple(Message(each["role"], each["content"]) for each in orjson.loads(text))
@@ -47,58 +51,77 @@ class Prompts:
         return await self._of_agent(job.agent_id, job.project_id)
 
     async def _of_agent(self, agent_id: UUID, project_id: UUID) -> tuple[Message, ...]:
-        agent = await self._fold(Agent, agent_id)
-        project = await self._fold(Project, project_id)
-        inputs = {each.name: await self._input(project_id, each.kind, each.text) for each in project.inputs}
-        outputs = {name: text async for name, text in self._outputs(project, agent.name)}
-        definition = agent.definition
-        instructions, prompt, feedback = [
-            await self._unsealed(sealed) for sealed in (definition.instructions, definition.prompt, agent.feedback)
-        ]
-        found: list[Message] = []
+        found = await self.reader.read_streams([agent_id, project_id])
+        agent = _folded(Agent, agent_id, found[agent_id])
+        project = _folded(Project, project_id, found[project_id])
+        definition, given = agent.definition, project.inputs
+        instructions, prompt, feedback, *texts = await self._texts(
+            project_id, [definition.instructions, definition.prompt, agent.feedback, *(each.text for each in given)]
+        )
+        inputs = {each.name: _input(each.kind, text) for each, text in zip(given, texts, strict=True)}
+        outputs = await self._outputs(project, agent.name, [instructions, prompt])
+        said: list[Message] = []
         if instructions:
-            found.append(Message("system", self.render(instructions, inputs, outputs)))
-        found.append(Message("user", self.render(prompt, inputs, outputs)))
+            said.append(Message("system", self.render(instructions, inputs, outputs)))
+        said.append(Message("user", self.render(prompt, inputs, outputs)))
         if feedback:
             if agent.asset is not None:
                 before = await self.objects.read(project_id, agent.asset.digest)
-                found.append(Message("assistant", before.decode()))
-            found.append(Message("user", f"A reviewer answered:\n\n{feedback}\n\nWork this in and answer anew."))
-        return tuple(found)
+                said.append(Message("assistant", before.decode()))
+            said.append(Message("user", f"A reviewer answered:\n\n{feedback}\n\nWork this in and answer anew."))
+        return tuple(said)
 
-    async def _outputs(self, project: Project, agent: str) -> AsyncIterator[tuple[str, str]]:
-        for name in project.ancestors_of(agent):
-            before = await self._fold(Agent, project.agents[name].agent_id)
-            if before.status == "completed" and before.asset is not None:
-                content = await self.objects.read(project.id, before.asset.digest)
-                yield name, content.decode(errors="replace")
-            else:
-                yield name, ""
+    async def _outputs(self, project: Project, agent: str, templates: Iterable[str]) -> Mapping[str, str]:
+        """What the agents before this one have brought, as far as its templates speak of it."""
+        before = project.ancestors_of(agent)
+        used = {name for template in templates for name in self.uses(template, before)}
+        ids = {name: project.agents[name].agent_id for name in before if name in used}
+        if not ids:
+            return {}
+        found = await self.reader.read_streams(list(ids.values()))
+        agents = [_folded(Agent, agent_id, found[agent_id]) for agent_id in ids.values()]
+        return dict(zip(ids, await asyncio.gather(*(self._output(project.id, each) for each in agents)), strict=True))
 
-    async def _input(self, project_id: UUID, kind: str, text: Text) -> str | int | Decimal:
-        plain = await self.text(project_id, text)
-        if kind != "number":
-            return plain
-        return int(plain) if plain.lstrip("-").isdigit() else Decimal(plain)
+    async def _output(self, project_id: UUID, agent: Agent) -> str:
+        if agent.status != "completed" or agent.asset is None:
+            return ""
+        return (await self.objects.read(project_id, agent.asset.digest)).decode(errors="replace")
 
     async def text(self, subject: UUID, text: Text) -> str:
         """The plain text, from its event or from the object store."""
-        if text.sealed is None:
-            return (await self.objects.read(subject, text.digest)).decode()
-        return await self._unsealed(text.sealed)
+        return (await self._texts(subject, [text]))[0]
 
-    async def _unsealed(self, sealed: str | None) -> str:
-        if sealed is None:
-            return ""
-        plain = (await self.keyring.unseal([sealed]))[0]
-        if plain is None:
-            raise Refused("the key of this text was destroyed", code="erased")
-        return plain
-
-    async def _fold(self, kind: type[A], stream_id: UUID) -> A:
-        found: A | None = None
-        for stored in await self.reader.read_stream(stream_id):
-            found = evolve(found, stored)
-        if found is None:
-            raise NotFound(f"there is no {kind.TOPIC} {stream_id}")
+    async def _texts(self, subject: UUID, texts: Sequence[Text | str | None]) -> list[str]:
+        """Plain texts in the same order; nothing reads as no text. One look-up for all that is sealed."""
+        sealed = [each.sealed if isinstance(each, Text) else each for each in texts]
+        plain = iter(await self.keyring.unseal([each for each in sealed if each is not None]))
+        found: list[str] = []
+        for text, inside in zip(texts, sealed, strict=True):
+            if inside is not None:
+                found.append(_not_erased(next(plain)))
+            elif isinstance(text, Text):
+                found.append((await self.objects.read(subject, text.digest)).decode())
+            else:
+                found.append("")
         return found
+
+
+def _input(kind: str, plain: str) -> str | int | Decimal:
+    if kind != "number":
+        return plain
+    return int(plain) if plain.lstrip("-").isdigit() else Decimal(plain)
+
+
+def _not_erased(plain: str | None) -> str:
+    if plain is None:
+        raise Refused("the key of this text was destroyed", code="erased")
+    return plain
+
+
+def _folded(kind: type[A], stream_id: UUID, history: Iterable[StoredEvent]) -> A:
+    found: A | None = None
+    for stored in history:
+        found = evolve(found, stored)
+    if found is None:
+        raise NotFound(f"there is no {kind.TOPIC} {stream_id}")
+    return found

@@ -31,10 +31,16 @@ class Reaction:
         return stored.project_id or stored.stream_id
 
 
+def key_of(command: Command, stored: StoredEvent) -> str:
+    """What a command is known by among all that its reaction ever asks for: position, name, and its streams."""
+    return "|".join((str(stored.position), type(command).__name__, *map(str, command.streams())))
+
+
 def reaction(*kinds: type[Event], from_start: bool = False) -> Callable[[R], R]:
     """Register a function that answers these events with commands.
 
-    The commands' ids come from the reaction, the event's position and their ordinal: running it again changes nothing.
+    A command's id comes from the reaction, the event's position, the command's name and what it is about: running it
+    again changes nothing.
     It reads nothing but its event; what it needs to know is read in the decide of its command.
     """
 

@@ -2,22 +2,23 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from uuid import UUID
 
 import structlog
 
-from commands.handling import Caller, Commands, Principal
+from commands.handling import Caller, Command, Commands, Principal
 from domain.errors import ToyboxError, Unavailable
 from domain.following import Cursors, Leadership
 from domain.kernel import load_event
 from domain.log import LogReader, StoredEvent
-from streams.reacting import Reaction
+from streams.reacting import Reaction, key_of
 
 BATCH = 500
 POLL_SECONDS = 5.0
 PATIENCE_SECONDS = 30.0
 """How long an event is tried again while the system says Unavailable, before its lead is given up."""
+KEY_REUSED = "idempotency_key_reused"
 RETRY_SECONDS = (0.05, 0.1, 0.2, 0.5, 1.0)
 log = structlog.get_logger("toybox.reactions")
 
@@ -25,6 +26,18 @@ log = structlog.get_logger("toybox.reactions")
 def principal(name: str) -> Principal:
     """A reaction acts for nobody: its permissions were given when its cause was allowed."""
     return Principal(f"reaction:{name}", frozenset({"*"}))
+
+
+def caller_of(name: str, command: Command, stored: StoredEvent) -> Caller:
+    """As whom a reaction asks for a command because of an event: what its command id comes from."""
+    return Caller(
+        principal(name),
+        "reaction",
+        key_of(command, stored),
+        correlation_id=stored.correlation_id,
+        causation_id=stored.command_id,
+        trace_id=stored.trace_id,
+    )
 
 
 class Reactor:
@@ -60,7 +73,7 @@ class Reactor:
                 await asyncio.sleep(away.retry_after)
 
     async def _follow(self) -> None:
-        self.positions = await self._start_positions()
+        self.positions = await self.start_positions()
         types = frozenset[str]().union(*(each.types for each in self._reactions.values()))
         while True:
             at = min(self.positions.values())
@@ -69,7 +82,7 @@ class Reactor:
                 await self._leadership.check("reactions")
                 continue
             events = await self._reader.read(at, BATCH, types=types, up_to=head)
-            await self._answer_all(events)
+            await self.answer_all(events, self._beyond)
             reached = events[-1].position if len(events) == BATCH else head
             moved = {name: reached for name, position in self.positions.items() if position < reached}
             self.positions.update(moved)
@@ -77,7 +90,8 @@ class Reactor:
             if events:
                 await self._cursors.advance(moved)
 
-    async def _start_positions(self) -> dict[str, int]:
+    async def start_positions(self) -> dict[str, int]:
+        """Where each reaction goes on, those included that never ran."""
         known = await self._cursors.load(self._reactions)
         fresh = [name for name in self._reactions if name not in known]
         # Where no reaction ever ran, nothing was answered yet: what was asked for before the first worker came must be.
@@ -87,25 +101,28 @@ class Reactor:
             await self._cursors.advance(started)
         return {name: known.get(name, started.get(name, 0)) for name in self._reactions}
 
-    async def _answer_all(self, events: Sequence[StoredEvent]) -> None:
-        """Keys side by side, the events of one key in order."""
+    def _beyond(self, reaction: Reaction, stored: StoredEvent) -> bool:
+        return stored.position > self.positions[reaction.name]
+
+    async def answer_all(self, events: Sequence[StoredEvent], due: Callable[[Reaction, StoredEvent], bool]) -> None:
+        """Keys side by side, the events of one key in order, each by the reactions for which it is due."""
         by_key: dict[UUID, list[StoredEvent]] = defaultdict(list)
         for stored in events:
             by_key[Reaction.key(stored)].append(stored)
         try:
             async with asyncio.TaskGroup() as group:
                 for of_one_key in by_key.values():
-                    group.create_task(self._answer_key(of_one_key))
+                    group.create_task(self._answer_key(of_one_key, due))
         except ExceptionGroup as failures:
             away, others = failures.split(Unavailable)
             if away is None or others is not None:
                 raise
             raise Unavailable(f"{len(by_key)} keys wait for the write side ({away.exceptions[0]})") from failures
 
-    async def _answer_key(self, events: Iterable[StoredEvent]) -> None:
+    async def _answer_key(self, events: Iterable[StoredEvent], due: Callable[[Reaction, StoredEvent], bool]) -> None:
         for stored in events:
             for reaction in self._reactions.values():
-                if stored.type in reaction.types and stored.position > self.positions[reaction.name]:
+                if stored.type in reaction.types and due(reaction, stored):
                     await self.answer(reaction, stored)
 
     async def answer(self, reaction: Reaction, stored: StoredEvent) -> None:
@@ -128,20 +145,14 @@ class Reactor:
                 return
 
     async def _send(self, reaction: Reaction, stored: StoredEvent) -> None:
-        for ordinal, command in enumerate(reaction.react(load_event(stored), stored)):
-            caller = Caller(
-                principal(reaction.name),
-                "reaction",
-                f"{stored.position}|{ordinal}",
-                correlation_id=stored.correlation_id,
-                causation_id=stored.command_id,
-                trace_id=stored.trace_id,
-            )
+        for command in reaction.react(load_event(stored), stored):
             try:
-                await self._commands.send(command, caller)
+                await self._commands.send(command, caller_of(reaction.name, command, stored))
             except Unavailable:
                 raise
             except ToyboxError as refusal:
+                if refusal.code == KEY_REUSED:
+                    raise  # two of its commands have one id, so one of them was never carried out: a bug
                 # Nothing to do any more, or somebody else was first: either way this event is answered.
                 log.debug("not needed", reaction=reaction.name, position=stored.position, because=refusal.code)
 

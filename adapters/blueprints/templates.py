@@ -1,6 +1,6 @@
 """Prompts as templates: what they may refer to is checked when a blueprint is loaded, long before they are rendered."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -39,6 +39,8 @@ class Reference(NamedTuple):
 class _Compiled:
     template: Template
     references: tuple[Reference, ...]
+    uses_every_output: bool
+    """It loops over them, or asks for one whose name it makes up."""
 
 
 def render(template: str, inputs: Mapping[str, Scalar], outputs: Mapping[str, str]) -> str:
@@ -59,6 +61,15 @@ def render(template: str, inputs: Mapping[str, Scalar], outputs: Mapping[str, st
     except (TemplateError, TypeError, ValueError, ArithmeticError, LookupError, RecursionError) as error:
         # A template's author chooses the operands, so the operators' own errors are theirs too.
         raise BlueprintError([Problem(f"the template fails: {error}", "correct the expression")]) from error
+
+
+def outputs_used(template: str, agents: Collection[str]) -> Collection[str]:
+    """Those of the agents whose output the template uses; a template that is not valid is a `BlueprintError`."""
+    compiled = _compiled(template)
+    if compiled.uses_every_output:
+        return agents
+    used = {plain_name(each.name) for each in compiled.references if each.root == "outputs"}
+    return [each for each in agents if plain_name(each) in used]
 
 
 def check_templates(blueprint: Blueprint) -> list[Problem]:
@@ -108,7 +119,8 @@ def _compiled(text: str) -> _Compiled:
         if problems := list(_part_problems(tree)):
             raise BlueprintError(problems)
         references = tuple(_references(tree))
-        return _Compiled(_ENVIRONMENT.compiled(tree), references)
+        every = _times_said(tree, "outputs") > sum(each.root == "outputs" for each in references)
+        return _Compiled(_ENVIRONMENT.compiled(tree), references, every)
     except TemplateSyntaxError as error:
         fix = "text that is not meant as a template goes between {% raw %} and {% endraw %}"
         problem = Problem(f"not a valid template: {error.message}", fix, text_line=error.lineno)
@@ -204,6 +216,10 @@ def _references(tree: nodes.Template) -> Iterator[Reference]:
             yield Reference(node.node.name, node.attr, node.lineno)
         elif isinstance(node.arg, nodes.Const) and isinstance(node.arg.value, str):
             yield Reference(node.node.name, node.arg.value, node.lineno)
+
+
+def _times_said(tree: nodes.Template, name: str) -> int:
+    return sum(node.name == name for node in tree.find_all(nodes.Name))
 
 
 def _is_name(node: nodes.Node, *names: str) -> bool:

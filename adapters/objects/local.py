@@ -24,6 +24,13 @@ READ_CHUNKS = 16
 """Chunks that are read and unsealed at a time: one piece of an answer, 1 MiB."""
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _FULL = {errno.ENOSPC, errno.EDQUOT}
+_FIXES = {
+    errno.EROFS: "mount it for writing",
+    errno.EACCES: "give it to the user that toybox runs as",
+    errno.EPERM: "give it to the user that toybox runs as",
+    errno.ENOENT: "put it back, and mount what belongs there",
+    errno.ENOTDIR: "move the file away that is in its place",
+}
 _INCOMING = "incoming"
 
 
@@ -44,12 +51,12 @@ class LocalObjects:
 
     # --- writing ---
 
-    async def put(self, subject: UUID, data: bytes | AsyncIterator[bytes]) -> StoredObject:
+    async def put(self, subject: UUID, data: bytes | AsyncIterator[bytes], *, makes_key: bool = False) -> StoredObject:
         """Seal and store; the name appears only when all of it is durable. Storing it again changes nothing."""
-        sealer = await self._keyring.sealer(subject, create=True)
+        sealer = await self._keyring.sealer(subject, create=makes_key)
         if isinstance(data, bytes):
             return await asyncio.to_thread(self._put_bytes, subject, sealer, data)
-        with self._unless_full(None):
+        with self._writing(None):
             incoming = await asyncio.to_thread(self._receive)
         try:
             return await self._put_stream(subject, sealer, incoming, data)
@@ -59,9 +66,9 @@ class LocalObjects:
     def _put_bytes(self, subject: UUID, sealer: AesSealer, data: bytes) -> StoredObject:
         digest = hashlib.sha256(data)
         stored = StoredObject(digest.hexdigest(), len(data))
-        if self._is_whole(subject, sealer, stored):
-            return stored
-        with self._unless_full(sealed_size(len(data))):
+        with self._writing(sealed_size(len(data))):
+            if self._is_whole(subject, sealer, stored):
+                return stored
             incoming = self._receive()
             try:
                 writer = Writer(incoming, sealer)
@@ -77,7 +84,7 @@ class LocalObjects:
         self, subject: UUID, sealer: AesSealer, incoming: BinaryIO, data: AsyncIterator[bytes]
     ) -> StoredObject:
         digest, size, rest = hashlib.sha256(), 0, bytearray()
-        with self._unless_full(None):
+        with self._writing(None):
             writer = Writer(incoming, sealer)
         async for piece in data:
             digest.update(piece)
@@ -86,11 +93,11 @@ class LocalObjects:
             # A full chunk is kept back until it is known not to be the last.
             ready = max(0, len(rest) - 1) // CHUNK
             if ready:
-                with self._unless_full(sealed_size(size), incoming):
+                with self._writing(sealed_size(size), incoming):
                     await asyncio.to_thread(_write, writer, bytes(rest[: ready * CHUNK]))
                 del rest[: ready * CHUNK]
         stored = StoredObject(digest.hexdigest(), size)
-        with self._unless_full(sealed_size(size), incoming):
+        with self._writing(sealed_size(size), incoming):
             await asyncio.to_thread(self._finish, subject, sealer, incoming, writer, stored, bytes(rest))
         return stored
 
@@ -189,10 +196,16 @@ class LocalObjects:
             ) from refused
 
     async def _header(self, subject: UUID, digest: str) -> Header:
-        if not await asyncio.to_thread(self._path(subject, digest).is_file):
-            raise _not_found(digest)  # before the key is asked for: a look must not make one
+        if not await asyncio.to_thread(self._is_there, self._path(subject, digest)):
+            raise _not_found(digest)
         sealer = await self._sealer(subject)
         return await asyncio.to_thread(self._read_header, subject, digest, sealer)
+
+    def _is_there(self, path: Path) -> bool:
+        try:
+            return path.is_file()
+        except OSError as error:
+            raise self._failed("read", error) from error
 
     def _read_header(self, subject: UUID, digest: str, sealer: AesSealer) -> Header:
         with self._reading(subject, digest) as file:
@@ -210,6 +223,8 @@ class LocalObjects:
                 yield file
         except FileNotFoundError as error:
             raise _not_found(digest) from error
+        except OSError as error:
+            raise self._failed("read", error) from error
         except (Damaged, Refused) as error:
             raise _damaged(path, str(error)) from error
 
@@ -219,23 +234,32 @@ class LocalObjects:
         return self._folder / subject.hex / digest[:2] / digest
 
     @contextmanager
-    def _unless_full(self, needed: int | None, incoming: BinaryIO | None = None) -> Iterator[None]:
+    def _writing(self, needed: int | None, incoming: BinaryIO | None = None) -> Iterator[None]:
         try:
             yield
         except OSError as error:
-            if error.errno not in _FULL:
-                raise
-            free = shutil.disk_usage(next(each for each in (self._folder, *self._folder.parents) if each.is_dir())).free
-            free += os.fstat(incoming.fileno()).st_size if incoming else 0  # it will be discarded
-            wanted = "more space is" if needed is None else f"{needed} bytes are"
-            missing = "" if needed is None or needed <= free else f", {needed - free} bytes are missing"
-            raise Unavailable(
-                f"the disk of {self._folder} is full: {wanted} needed, {free} bytes are free{missing}; make room there",
-                code="disk_full",
-                retry_after=30,
-                needed=needed,
-                free=free,
-            ) from error
+            raise (self._full(needed, incoming) if error.errno in _FULL else self._failed("write", error)) from error
+
+    def _full(self, needed: int | None, incoming: BinaryIO | None) -> Unavailable:
+        free = shutil.disk_usage(next(each for each in (self._folder, *self._folder.parents) if each.is_dir())).free
+        free += os.fstat(incoming.fileno()).st_size if incoming else 0  # it will be discarded
+        wanted = "more space is" if needed is None else f"{needed} bytes are"
+        missing = "" if needed is None or needed <= free else f", {needed - free} bytes are missing"
+        return Unavailable(
+            f"the disk of {self._folder} is full: {wanted} needed, {free} bytes are free{missing}; make room there",
+            code="disk_full",
+            retry_after=30,
+            needed=needed,
+            free=free,
+        )
+
+    def _failed(self, to: str, error: OSError) -> Unavailable:
+        fix = _FIXES.get(error.errno or 0, "look after its disk")
+        return Unavailable(
+            f"toybox cannot {to} content in {self._folder} ({error.strerror or error}): {fix}",
+            code="objects_away",
+            retry_after=30,
+        )
 
 
 def _privately(path: str, flags: int) -> int:
@@ -250,10 +274,11 @@ def _write(writer: Writer, data: bytes) -> None:
 def _discard(incoming: BinaryIO) -> None:
     """Close a file that came in and remove it, unless it has been given its name."""
     path = Path(incoming.name)
-    # What a full disk could not take is thrown away: that is no second error.
+    # What a full disk could not take is thrown away: that is no second error. What stays is swept one day.
     with suppress(OSError):
         incoming.close()
-    path.unlink(missing_ok=True)
+    with suppress(OSError):
+        path.unlink()
 
 
 def _checked(header: Header, digest: str) -> Header:

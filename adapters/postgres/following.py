@@ -36,10 +36,12 @@ _RENEW: Final = (
     " and heartbeat_at >= clock_timestamp() - make_interval(secs => %s) returning resource"
 )
 _RELEASE: Final = "delete from leases where resource = %s and holder = %s"
+_SWEEP: Final = "delete from leases where heartbeat_at < clock_timestamp() - make_interval(secs => %s)"
 _READY: Final = (
     "select job_id from llm_jobs where status = 'queued' and (not_before is null or not_before <= clock_timestamp())"
     " and not exists (select from leases where resource = job_id"
     " and heartbeat_at > clock_timestamp() - make_interval(secs => %s))"
+    " and not exists (select from idle_projects as idle where idle.project_id = llm_jobs.project_id)"
     " and job_id <> all(%s::uuid[])"
     " order by priority desc, queued_position limit %s"
 )
@@ -117,6 +119,10 @@ class PostgresLeases(_OverPool):
         """The holder is done with it."""
         await self._run(_RELEASE, [resource, holder])
 
+    async def sweep(self, stale_for: float) -> None:
+        """What nobody gave back and nobody else took; a lease as stale as that means the same as none."""
+        await self._run(_SWEEP, [stale_for])
+
 
 class PostgresJobQueue(_OverPool):
     """The queue as the read model `llm_jobs` tells it."""
@@ -126,7 +132,7 @@ class PostgresJobQueue(_OverPool):
         self._lease_seconds = lease_seconds
 
     async def ready(self, limit: int, *, skipping: Collection[UUID] = ()) -> Sequence[UUID]:
-        """Jobs that may start now."""
+        """Jobs that may start now; those of a project that does not run are not tried in vain."""
         return [row[0] for row in await self._rows(_READY, [self._lease_seconds, list(skipping), limit])]
 
     async def lost(self, stale_after: float) -> Sequence[LostJob]:

@@ -75,6 +75,12 @@ class ResetAgent(Command, permission="agents.reset"):
     agent_id: UUID
 
 
+class RetryAgent(Command, permission="agents.retry"):
+    """Have an agent that failed or was cancelled run again at once, and everything that depends on it."""
+
+    agent_id: UUID
+
+
 @handler
 def start_agent(command: StartAgent, work: UnitOfWork) -> None:
     """Only the first attempt of the present run, and only while the project runs."""
@@ -135,7 +141,29 @@ def cancel_agent(command: CancelAgent, work: UnitOfWork) -> None:
 def reset_agent(command: ResetAgent, work: UnitOfWork) -> None:
     """In a project that is under way they run again at once; otherwise the project can be started again."""
     agent = work.get(Agent, command.agent_id)
+    _run_again(agent, project_of(work, agent), work)
+
+
+@handler
+def retry_agent(command: RetryAgent, work: UnitOfWork) -> None:
+    """Never what has succeeded. A project that has failed or is completed goes on, in the same append."""
+    agent = work.get(Agent, command.agent_id)
     project = project_of(work, agent)
+    if agent.status not in ("failed", "cancelled"):
+        msg = f"agent {agent.name} is {agent.status}; only what failed or was cancelled is retried: reset it"
+        raise Refused(msg, code="wrong_status", status=agent.status)
+    ended = project.status in ("failed", "completed")
+    if not ended:
+        project.check_under_way("have an agent retried")
+    for each in work.get_all(Agent, [node.agent_id for node in project.agents.values()] if ended else []):
+        project.ai_for(each.name, each.definition.ai)
+    _run_again(agent, project, work)
+    if ended:
+        project.start()
+
+
+def _run_again(agent: Agent, project: Project, work: UnitOfWork) -> None:
+    """Checks everything before anything is triggered."""
     node = project.node(agent.name)
     names = [node.name, *project.dependents_of([node.name])]
     agents = work.get_all(Agent, [project.node(name).agent_id for name in names])

@@ -60,9 +60,15 @@ class RotateAccessKey(Command, permission="keys.rotate"):
 
 
 class RevokeAccessKey(Command, permission="keys.revoke"):
-    """Shut a key out, at once and for ever."""
+    """Shut a key out, at once and for ever. The last one that may do everything stays: it must issue another first."""
 
     key_id: UUID
+    remaining: Annotated[tuple[UUID, ...], Field(exclude=True, max_length=200)] = ()
+    """Other keys that may do everything, as far as the caller knows; a read model's word, so the decide looks again."""
+
+    def streams(self) -> tuple[UUID, ...]:
+        """The key and those that stay."""
+        return (self.key_id, *self.remaining)
 
 
 @handler
@@ -110,7 +116,9 @@ def rotate_access_key(command: RotateAccessKey, work: UnitOfWork) -> None:
 @handler
 def revoke_access_key(command: RevokeAccessKey, work: UnitOfWork) -> None:
     """Revoking again changes nothing."""
-    work.get(AccessKey, command.key_id).revoke(work.actor)
+    others = work.find_all(AccessKey, [each for each in command.remaining if each != command.key_id])
+    stays = any(each.may_do_everything and each.admits(work.now) for each in others.values() if each)
+    work.get(AccessKey, command.key_id).revoke(work.actor, is_last=not stays, now=work.now)
 
 
 def _check_future(expires_at: Instant | None, work: UnitOfWork) -> None:

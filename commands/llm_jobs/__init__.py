@@ -1,7 +1,7 @@
 """What may be asked of LLM jobs: queue them, admit their attempts, report outcomes, cancel them."""
 
 from commands.llm_jobs.admission import AdmitLlmJob, DenyLlmJob
-from commands.llm_jobs.attempts import CompleteAttempt, FailAttempt, LoseAttempt
+from commands.llm_jobs.attempts import CompleteAttempt, FailAttempt, LoseAttempt, ReportFirstToken
 from commands.llm_jobs.queue import (
     CancelLlmJob,
     ChatMessage,
@@ -21,6 +21,7 @@ __all__ = [
     "FailAttempt",
     "LoseAttempt",
     "QueueLlmJob",
+    "ReportFirstToken",
     "RequeueLlmJob",
     "ResumeParkedJobs",
 ]

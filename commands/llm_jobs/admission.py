@@ -8,6 +8,7 @@ from pydantic import Field
 
 from commands.handling import Command, handler
 from commands.llm_jobs.addresses import Failing, OfJob
+from commands.llm_jobs.waking import Woken
 from commands.work import UnitOfWork
 from domain.agents import Agent
 from domain.budgets import Budget
@@ -95,7 +96,10 @@ def deny_llm_job(command: DenyLlmJob, work: UnitOfWork) -> None:
     """Nothing is held and nothing is tried again: somebody has to change something first."""
     job = command.job(work)
     job.check_admissible(command.attempt, work.now)
+    behind = Woken.behind(job, work)
     job.deny(command.attempt, kind=command.kind, note=command.note(work))
+    for each in behind:
+        each.resume()
 
 
 def _paying(job: LlmJob, work: UnitOfWork) -> list[Budget]:

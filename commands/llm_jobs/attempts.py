@@ -48,6 +48,17 @@ class Billed(BaseModel):
         return self
 
 
+class ReportFirstToken(OfJob, Command, permission="llm_jobs.work"):
+    """Say that a model has begun to answer."""
+
+    attempt: Annotated[int, Field(ge=1)]
+    first_token_ms: Milliseconds
+
+    def streams(self) -> tuple[UUID, ...]:
+        """The job: nobody pays for a first word."""
+        return (self.job_id,)
+
+
 class CompleteAttempt(OfAttempt, Billed, Command, permission="llm_jobs.work"):
     """Report the answer of a model. After a fence only what it cost is taken."""
 
@@ -80,6 +91,12 @@ class FailAttempt(OfAttempt, Failing, Billed, Command, permission="llm_jobs.work
 
 class LoseAttempt(OfAttempt, Command, permission="llm_jobs.work"):
     """Take a job from a worker whose lease has run out."""
+
+
+@handler
+def report_first_token(command: ReportFirstToken, work: UnitOfWork) -> None:
+    """Of an attempt that was given up it is of no interest."""
+    command.job(work).begin_answer(command.attempt, command.first_token_ms)
 
 
 @handler

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from commands.handling import Command, handler
 from commands.llm_jobs.addresses import OneLine
+from commands.llm_jobs.waking import Woken
 from commands.work import UnitOfWork
 from domain.budgets import Budget
 from domain.errors import Refused
@@ -118,22 +119,22 @@ def cancel_llm_job(command: CancelLlmJob, work: UnitOfWork) -> None:
     """The state changes at once; money held for a call in flight waits for that call's usage, or for its expiry."""
     job = work.get(LlmJob, command.job_id)
     budget = work.get(Budget, job.parked_on) if job.parked_on else None
+    behind = Woken.behind(job, work)
     job.cancel(command.reason)
     if budget:
         budget.unpark(job.id)
+    for each in behind:
+        each.resume()
 
 
 @handler
 def resume_parked_jobs(command: ResumeParkedJobs, work: UnitOfWork) -> None:
     """The longest waiting first, as many as fit together; admission then decides for each anew."""
-    budget = work.get(Budget, command.budget_id)
-    chosen = budget.resumable()
-    if not chosen:
+    budget = work.find(Budget, command.budget_id)
+    woken = Woken.of(budget, work) if budget else None
+    if woken is None or not woken.jobs:
         raise Refused("no job that waits for this budget fits yet", code="not_due")
-    for job in work.get_all(LlmJob, chosen):
-        if job.parked_on == budget.id:
-            job.resume(budget.id)
-        budget.unpark(job.id)
+    woken.resume()
 
 
 @handler

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 from uuid import UUID
 
 from commands.handling import Command, handler
@@ -12,6 +12,7 @@ from domain.agents import Agent
 from domain.errors import Refused
 from domain.projects import AgentNode, Project
 
+T = TypeVar("T")
 FIRST_LOOK = 16
 """Agents of a phase that are read before more of them are."""
 
@@ -27,6 +28,8 @@ class CheckPhase(Command, permission="projects.advance"):
     """Go on to the next phase, or end the project, when nothing of the present phase is left to run."""
 
     project_id: UUID
+    agent_id: UUID | None = None
+    """The agent that has ended: whatever else goes on is most likely found near it."""
 
 
 @handler
@@ -34,8 +37,7 @@ def mark_ready_agents(command: MarkReadyAgents, work: UnitOfWork) -> None:
     """Those that wait for an agent that was passed over, or failed without blocking, are passed over too."""
     project, nodes = _present_phase(command.project_id, work)
     if command.agent_id:
-        ended = work.get(Agent, command.agent_id).name
-        nodes = [node for node in nodes if ended in node.depends_on]
+        nodes = _behind(project, nodes, work.get(Agent, command.agent_id), work)
     outlooks = _outlooks(project, nodes, work)
     due = [each for each in outlooks if each.fate in ("can run", "will be skipped")]
     if not due:
@@ -47,12 +49,36 @@ def mark_ready_agents(command: MarkReadyAgents, work: UnitOfWork) -> None:
             each.agent.skip(each.because)
 
 
+def _behind(project: Project, nodes: Sequence[AgentNode], ended: Agent, work: UnitOfWork) -> list[AgentNode]:
+    """Those that wait for the agent that has ended, but for those that certainly wait for others too.
+
+    Of a thousand dependencies the ones next to each other tend to run at the same time: a few of them tell.
+    """
+    behind = [node for node in nodes if ended.name in node.depends_on]
+    if ended.status != "completed":
+        return behind
+    near = {node.name: _around(node.depends_on, node.depends_on.index(ended.name), FIRST_LOOK) for node in behind}
+    looked_at = {name for names in near.values() for name in names}
+    agents = work.get_all(Agent, [project.node(name).agent_id for name in sorted(looked_at)])
+    at_work = {agent.name for agent in agents if agent.is_open}
+    return [node for node in behind if at_work.isdisjoint(near[node.name])]
+
+
+def _around(these: Sequence[T], at: int, reach: int) -> Sequence[T]:
+    return these[max(0, at - reach) : at + reach]
+
+
 @handler
 def check_phase(command: CheckPhase, work: UnitOfWork) -> None:
     """A failure that blocks ends the project only once nothing else can run: independent branches go to their end."""
     project, nodes = _present_phase(command.project_id, work)
     not_through = Refused(f"phase {project.current_phase} of project {project.name} is not through", code="not_due")
-    if _any_at_work(nodes, work):
+    at = next((at for at, node in enumerate(nodes) if node.agent_id == command.agent_id), len(nodes))
+    if (
+        _any_open(nodes, at, FIRST_LOOK, work)
+        or _goes_on_behind(project, nodes, at, work)
+        or _any_at_work(nodes, at, work)
+    ):
         raise not_through
     outlooks = _outlooks(project, nodes, work)
     left = [each for each in outlooks if each.fate not in THROUGH]
@@ -70,20 +96,35 @@ def check_phase(command: CheckPhase, work: UnitOfWork) -> None:
     at_work.cancel("project_failed")
 
 
-def _any_at_work(nodes: Sequence[AgentNode], work: UnitOfWork) -> bool:
-    """Whether a run has not ended, told by as few agents as possible: those that began last, then ever more of them."""
-    last, seen = list(reversed(nodes)), FIRST_LOOK
-    while True:
-        if any(agent.is_open for agent in work.get_all(Agent, [node.agent_id for node in last[:seen]])):
-            return True
-        if seen >= len(last):
+def _goes_on_behind(project: Project, nodes: Sequence[AgentNode], at: int, work: UnitOfWork) -> bool:
+    """Whether one that waited for the agent at this place runs or is about to; the usual end of a check."""
+    ended = {node.name for node in nodes[at : at + 1]}
+    behind = [
+        node for node in nodes[at:] if not ended.isdisjoint(node.depends_on) and len(node.depends_on) <= FIRST_LOOK
+    ]
+    return any(each.fate in GOES_ON for each in _outlooks(project, behind[:FIRST_LOOK], work))
+
+
+def _any_at_work(nodes: Sequence[AgentNode], at: int, work: UnitOfWork) -> bool:
+    """Whether a run has not ended, told by as few agents as possible: those near this place, then ever more of them."""
+    seen = FIRST_LOOK
+    while not _any_open(nodes, at, seen, work):
+        if seen > at and at + seen >= len(nodes):
             return False
         seen *= 4
+    return True
+
+
+def _any_open(nodes: Sequence[AgentNode], at: int, seen: int, work: UnitOfWork) -> bool:
+    near = [node.agent_id for node in _around(nodes, at, seen)]
+    return any(agent.is_open for agent in work.get_all(Agent, near))
 
 
 Fate = Literal["completed", "passed over", "blocks", "at work", "will be skipped", "is stuck", "can run", "waits"]
 THROUGH: frozenset[Fate] = frozenset({"completed", "passed over"})
 STUCK: frozenset[Fate] = frozenset({"blocks", "is stuck"})
+GOES_ON: frozenset[Fate] = frozenset({"at work", "will be skipped", "can run"})
+"""Certain also where no more is known than the agents that one depends on."""
 
 
 @dataclass(frozen=True, slots=True)

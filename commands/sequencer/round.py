@@ -2,7 +2,8 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
@@ -55,11 +56,11 @@ class Request:
 
 
 class Offender(Exception):
-    """A request broke the rules of deciding: decide the batch again without it."""
+    """A request broke the rules of deciding: what it touched may hold decisions that nobody took."""
 
-    def __init__(self, request: Request, error: Exception) -> None:
+    def __init__(self, request: Request, error: Exception, touched: Iterable[UUID]) -> None:
         super().__init__(str(error))
-        self.request, self.error = request, error
+        self.request, self.error, self.touched = request, error, frozenset(touched)
 
 
 class Behind(Exception):
@@ -71,22 +72,28 @@ class Behind(Exception):
 
 
 class Loaded:
-    """The streams read under the lock of one batch, over the process's cache of aggregates."""
+    """The streams read under the lock of one batch, over the process's cache of aggregates.
 
-    def __init__(self, cache: AggregateCache) -> None:
+    With `undoable`, each is kept as it was before the batch, so that a decision can be taken back.
+    """
+
+    def __init__(self, cache: AggregateCache, *, undoable: bool = False) -> None:
         self._cache = cache
         self._known: set[UUID] = set()
         self._decided_on = False
+        self._before: dict[UUID, Aggregate | None] | None = {} if undoable else None
 
     def __contains__(self, stream_id: UUID) -> bool:
         return stream_id in self._known
 
     def __getitem__(self, stream_id: UUID) -> Aggregate | None:
         self._decided_on = True
+        self._keep(stream_id)
         return self._cache.aggregates.get(stream_id)
 
     def __setitem__(self, stream_id: UUID, aggregate: Aggregate) -> None:
         self._decided_on = True
+        self._keep(stream_id)
         self._known.add(stream_id)
         self._cache.aggregates[stream_id] = aggregate
 
@@ -100,6 +107,25 @@ class Loaded:
     def all(self) -> set[UUID]:
         """Every stream that was looked at."""
         return self._known
+
+    def _keep(self, stream_id: UUID) -> None:
+        if self._before is not None and stream_id not in self._before:
+            self._before[stream_id] = deepcopy(self._cache.aggregates.get(stream_id))
+
+    @property
+    def undoable(self) -> bool:
+        """Whether single decisions can be taken back."""
+        return self._before is not None
+
+    def undo(self, stream_ids: Collection[UUID], decided: Iterable[StoredEvent]) -> None:
+        """Take streams back to where this batch's decisions so far have brought them, and no further."""
+        for stream_id in stream_ids:
+            before = None if self._before is None else self._before[stream_id]
+            if before is None:
+                self._cache.evict([stream_id])
+            else:
+                self._cache.aggregates[stream_id] = deepcopy(before)
+        self._cache.fold([each for each in decided if each.stream_id in stream_ids])
 
     def changed(self) -> set[UUID]:
         """Streams that may hold undone decisions: none, as long as nothing was decided on."""
@@ -137,7 +163,7 @@ class Round:
             self.outcomes.append((request, refusal))
             return
         except Exception as error:
-            raise Offender(request, error) from error
+            raise Offender(request, error, work.touched) from error
         self._append(request, work)
 
     @staticmethod
@@ -145,7 +171,7 @@ class Round:
         left = work.pending()
         if left:
             msg = f"a refusal left {len(left)} pending event(s), the first {left[0][1].TYPE}: check before you trigger"
-            raise Offender(request, RuntimeError(msg))
+            raise Offender(request, RuntimeError(msg), work.touched)
 
     @staticmethod
     def _check_expected(request: Request, work: UnitOfWork) -> None:
@@ -189,7 +215,7 @@ class Round:
                 )
                 versions[happened.originator_id] = happened.originator_version
         except ValueError as error:
-            raise Offender(request, Refused(str(error), code="invalid_text")) from error
+            raise Offender(request, Refused(str(error), code="invalid_text"), work.touched) from error
         self.events += stored
         self._head += len(stored)
         span = (first, self._head) if stored else (None, None)

@@ -113,13 +113,12 @@ class Sequencer:
 
     async def _carry_out(self, batch: list[Request]) -> None:
         """See every request of a batch to its outcome, whatever happens to the store or to one of them."""
-        attempt = 0
+        attempt, undoable = 0, False
         while batch:
             try:
-                batch = await self._one_transaction(batch)
-            except Offender as broken:
-                _fail(broken.request, broken.error)
-                batch = [request for request in batch if request is not broken.request]
+                batch = await self._one_transaction(batch, undoable=undoable)
+            except Offender:
+                undoable = True  # once more from committed state; now every offender's traces can be removed on the way
             except Behind as behind:
                 await self._catch_up(behind.streams)
             except ConnectionLost as lost:
@@ -163,10 +162,10 @@ class Sequencer:
                 _fail(request, Unavailable(msg, retry_after=2, code="outcome_unknown"))
         return [request for request in batch if not request.future.done()]
 
-    async def _one_transaction(self, batch: list[Request]) -> list[Request]:
+    async def _one_transaction(self, batch: list[Request], *, undoable: bool) -> list[Request]:
         """Decide and append a batch; answer it. What there was no time for comes back."""
         began = time.perf_counter()
-        loaded = Loaded(self._cache)
+        loaded = Loaded(self._cache, undoable=undoable)
         streams = {stream for request in batch for stream in request.streams}
         committed = False
         try:
@@ -215,6 +214,12 @@ class Sequencer:
                 except Need as need:
                     missing = need.stream_ids - loaded.all()
                     loaded.take(missing, await transaction.load(self._cache.after(missing), most=PAGE))
+                except Offender as broken:
+                    if not loaded.undoable:
+                        raise
+                    loaded.undo(broken.touched, round_.events)
+                    round_.outcomes.append((request, broken.error))
+                    break
         return round_, []
 
     def _later(self, work: Coroutine[None, None, None]) -> None:

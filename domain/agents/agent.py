@@ -6,42 +6,18 @@ from uuid import UUID
 
 from domain.agents.definition import AgentStatus, AssetRef, Awaited, Defining, Definition, OnFailure
 from domain.agents.retries import PERMANENT, backoff
-from domain.errors import Conflict, Refused
+from domain.agents.standing import Standing
+from domain.errors import Conflict
 from domain.ids import job_id
 from domain.kernel import Aggregate, Created, event
 from domain.values import Code, Digest, Instant, Name, Sealed, Slug
 
 
-class Agent(Aggregate):
+class Agent(Standing, Aggregate):
     """A worker of a project, or a definition in the library that projects copy."""
 
     TOPIC = "agent"
     FOLD = 1
-    project_id: UUID | None
-    name: str
-    phase: str | None
-    definition: Definition
-    status: AgentStatus
-    run: int
-    """Counts from 1; a reset begins the next."""
-    attempt: int
-    """Counts from 1 within a run; 0 before the first."""
-    failures: int
-    """Failed attempts of this run, which retries are counted against; an attempt asked for by a review is none."""
-    job_id: UUID | None
-    """The LLM job of the current attempt, until the run ends."""
-    feedback: Sealed | None
-    """What a reviewer answered: the current attempt works it in."""
-    percentage: int | None
-    waiting_for: list[Awaited]
-    retry_at: Instant | None
-    """When the next attempt is due, while the agent waits for that."""
-    asset: AssetRef | None
-    """The result: held back while the agent waits for a review, approved once it is completed."""
-    blocks: bool
-    """Whether its failure keeps its dependents where they are."""
-    skipped_because: str | None
-    """The agent whose failure passed this one over."""
 
     class Defined(Defining, Created, type="agent.defined"):
         """An agent was defined, in a project or in the library."""
@@ -155,30 +131,15 @@ class Agent(Aggregate):
         """A new agent."""
         return cls._create(cls.Defined, id=id, project_id=project_id, name=name, phase=phase, **dict(definition))
 
-    @property
-    def is_open(self) -> bool:
-        """Whether its run has begun and not ended."""
-        return self.status in ("ready", "running", "waiting")
-
-    @property
-    def in_flight(self) -> UUID | None:
-        """The job that may still be answered."""
-        return self.job_id if self.status == "running" else None
-
-    @property
-    def reviewed_at(self) -> UUID | None:
-        """The checkpoint that the agent waits at."""
-        return next((each.id for each in self.waiting_for if each.kind == "checkpoint"), None)
-
     def configure(self, definition: Definition) -> None:
         """Change the definition; refused while an attempt runs, which must end as it was started."""
-        self._refuse_if("running", "removed", fix="wait until the attempt has ended, or cancel it first")
+        self.refuse_if("running", "removed", fix="wait until the attempt has ended, or cancel it first")
         if definition != self.definition:
             self.trigger_event(Agent.Configured, **dict(definition))
 
     def remove(self) -> None:
         """Take the definition away."""
-        self._refuse_if("ready", "running", "waiting", "removed", fix="cancel it before you remove it")
+        self.refuse_if("ready", "running", "waiting", "removed", fix="cancel it before you remove it")
         self.trigger_event(Agent.Removed)
 
     def redefine(self, phase: str | None, definition: Definition) -> None:
@@ -191,41 +152,17 @@ class Agent(Aggregate):
 
     def make_ready(self) -> None:
         """Its dependencies are completed."""
-        self._check_is("defined")
+        self.check_is("defined")
         self.trigger_event(Agent.Ready, run=self.run)
-
-    @property
-    def next_attempt(self) -> int:
-        """The attempt that starts next."""
-        return self.attempt + 1
 
     @property
     def next_job_id(self) -> UUID:
         """The LLM job of the attempt that starts next."""
         return job_id(self.id, self.run, self.next_attempt)
 
-    def is_due(self, now: datetime) -> bool:
-        """Whether the next attempt may start: it is ready, or its retry's time has come."""
-        return self.status == "ready" or (self.retry_at is not None and self.retry_at <= now)
-
-    def check_due(self, run: int, attempt: int, now: datetime) -> None:
-        """Refuse to start any attempt but the one that is due."""
-        if (run, attempt) != (self.run, self.next_attempt) or not self.is_due(now):
-            raise _not_due(f"attempt {attempt} of run {run} of agent {self.name} is not due")
-
-    def check_attempt(self, job: UUID) -> None:
-        """Refuse what a job reports when it is not the job of the attempt that runs now."""
-        if self.in_flight != job:
-            raise _not_due(f"agent {self.name} no longer waits for job {job}")
-
-    def check_held(self, run: int, attempt: int) -> None:
-        """Refuse a review's decision unless it is about the result that is held back now."""
-        if self.status != "waiting" or self.retry_at is not None or (run, attempt) != (self.run, self.attempt):
-            raise _not_due(f"agent {self.name} no longer waits for a decision on attempt {attempt} of run {run}")
-
     def start(self, *, feedback: str | None = None) -> None:
         """Begin the next attempt; a retry works in the feedback that the failed attempt was given."""
-        self._check_is("ready", "waiting")
+        self.check_is("ready", "waiting")
         self.trigger_event(
             Agent.Started,
             run=self.run,
@@ -236,7 +173,7 @@ class Agent(Aggregate):
 
     def hold(self, waiting_for: list[Awaited], asset: AssetRef | None = None) -> None:
         """Keep the result back until something else has happened."""
-        self._check_is("running")
+        self.check_is("running")
         self._tell(
             Agent.Waiting,
             waiting_for=waiting_for,
@@ -247,23 +184,23 @@ class Agent(Aggregate):
 
     def progress(self, percentage: int) -> None:
         """Say how far the attempt has come; it never goes back, so what is behind changes nothing."""
-        self._check_is("running")
+        self.check_is("running")
         if self.percentage is None or percentage > self.percentage:
             self._tell(Agent.Progressed, percentage=percentage)
 
     def complete(self, asset: AssetRef) -> None:
         """The result counts."""
-        self._check_is("running", "waiting")
+        self.check_is("running", "waiting")
         self._tell(Agent.Completed, asset_id=asset.asset_id, asset_version=asset.version, digest=asset.digest)
 
     def fail(self, code: str, reason: str) -> None:
         """End the run without a result."""
-        self._check_is("ready", "running", "waiting")
+        self.check_is("ready", "running", "waiting")
         self._tell(Agent.Failed, code=code, reason=reason, on_failure=self.definition.on_failure)
 
     def fail_attempt(self, code: str, reason: str, *, retries: int, now: datetime) -> None:
         """End the attempt: another one later while retries are left and may help, else the run has failed."""
-        self._check_is("running")
+        self.check_is("running")
         allowed = retries if self.definition.retries is None else self.definition.retries
         if code in PERMANENT or self.failures >= allowed:
             self.fail(code, reason)
@@ -279,19 +216,19 @@ class Agent(Aggregate):
 
     def skip(self, because: str) -> None:
         """Pass it over."""
-        self._check_is("defined")
+        self.check_is("defined")
         self.trigger_event(Agent.Skipped, run=self.run, because=because)
 
     def cancel(self, reason: str, note: str | None = None) -> None:
         """Stop it, whatever it is doing."""
-        self._check_is("defined", "ready", "running", "waiting")
+        self.check_is("defined", "ready", "running", "waiting")
         self._tell(
             Agent.Cancelled, reason=reason, note=note, job_id=self.in_flight, on_failure=self.definition.on_failure
         )
 
     def reset(self) -> None:
         """Let it run again, as its next run."""
-        self._refuse_if("defined", "removed", fix="it has not run, so there is nothing to reset")
+        self.refuse_if("defined", "removed", fix="it has not run, so there is nothing to reset")
         self.trigger_event(Agent.Reset, run=self.run + 1, job_id=self.in_flight)
 
     def recover(self, job: UUID, job_attempt: int) -> None:
@@ -301,15 +238,6 @@ class Agent(Aggregate):
 
     def _tell(self, kind: type[Aggregate.Event], **fields: object) -> None:
         self.trigger_event(kind, run=self.run, attempt=self.attempt, **fields)
-
-    def _refuse_if(self, *statuses: AgentStatus, fix: str) -> None:
-        if self.status in statuses:
-            raise Refused(f"agent {self.name} is {self.status}: {fix}", code="wrong_status", status=self.status)
-
-    def _check_is(self, *allowed: AgentStatus) -> None:
-        if self.status not in allowed:
-            message = f"agent {self.name} is {self.status}; this needs it to be {' or '.join(allowed)}"
-            raise Refused(message, code="wrong_status", status=self.status)
 
     # --- appliers ---
 
@@ -394,7 +322,3 @@ class Agent(Aggregate):
     @event(Removed)
     def _removed(self) -> None:
         self._end("removed")
-
-
-def _not_due(message: str) -> Refused:
-    return Refused(message, code="not_due")

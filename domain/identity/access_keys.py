@@ -11,8 +11,10 @@ from domain.errors import Conflict, Refused
 from domain.kernel import Aggregate, Created, event
 from domain.values import Digest, Instant, Name
 
-Permission = Annotated[str, StringConstraints(pattern=r"^(\*|[a-z][a-z0-9_]*\.(\*|[a-z][a-z0-9_]*))$")]
+PERMISSION = r"^(\*|[a-z][a-z0-9_]*\.(\*|[a-z][a-z0-9_]*))$"
+Permission = Annotated[str, StringConstraints(pattern=PERMISSION)]
 """`projects.start`, `projects.*` for all of a context, `*` for everything."""
+ALL = "*"
 Prefix = Annotated[str, StringConstraints(pattern=r"^tbx_[0-9A-Za-z]{6}$")]
 """The beginning of a token: enough to tell keys apart, useless to guess one."""
 
@@ -93,10 +95,22 @@ class AccessKey(Aggregate):
             until = min(until, self.expires_at)
         self.trigger_event(AccessKey.Rotated, successor=successor, expires_at=until, by=by)
 
-    def revoke(self, by: str) -> None:
-        """Open nothing any more; once is enough."""
-        if self.revoked_by is None:
-            self.trigger_event(AccessKey.Revoked, by=by)
+    @property
+    def may_do_everything(self) -> bool:
+        """Whether its bearer may also issue keys that may."""
+        return ALL in self.permissions
+
+    def revoke(self, by: str, *, is_last: bool, now: datetime) -> None:
+        """Open nothing any more; once is enough. `is_last` when no other key may do everything."""
+        if self.revoked_by is not None:
+            return
+        if is_last and self.may_do_everything and self.admits(now):
+            raise Refused(
+                f"key {self.label!r} is the last that may do everything: issue another one first "
+                "(toybox keys create --permission '*'), then revoke this one with that",
+                code="last_owner_key",
+            )
+        self.trigger_event(AccessKey.Revoked, by=by)
 
     # --- appliers ---
 

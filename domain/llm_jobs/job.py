@@ -9,7 +9,7 @@ from pydantic import Field
 
 from domain.errors import Refused
 from domain.kernel import Aggregate, Created, event
-from domain.llm_jobs.attempts import Attempt, Count, HeldAmount, Ordinal, Reply
+from domain.llm_jobs.attempts import Attempt, Count, HeldAmount, Ordinal, Reply, reference
 from domain.llm_jobs.reasons import reason_of
 from domain.values import Amount, Code, Fraction, Instant, ModelName, Money, Name, Sealed, Slug, Text, TokenUsage
 
@@ -85,6 +85,13 @@ class LlmJob(Aggregate):
         attempt_id: UUID
         lease_seconds: Ordinal
         hold_expires_at: Instant
+
+    class FirstToken(Aggregate.Event, type="llm_job.first_token"):
+        """The model began to answer, so long after its request was sent."""
+
+        attempt: Ordinal
+        attempt_id: UUID
+        first_token_ms: Count
 
     class Parked(Aggregate.Event, type="llm_job.parked"):
         """The job waits, because a budget cannot hold what it may cost."""
@@ -193,7 +200,7 @@ class LlmJob(Aggregate):
         self.provider, self.model = provider, model
         self.max_output_tokens, self.temperature, self.priority = max_output_tokens, temperature, priority
         self.timeout_seconds, self.max_attempts, self.not_before = timeout_seconds, max_attempts, not_before
-        self.messages = _reference(messages) if messages else None
+        self.messages = reference(messages) if messages else None
         self.status, self.attempt, self.unaccounted = "queued", 0, {}
         self.parked_on = self.due_at = self.output = self.usage = self.cost = None
         self.failure = self.reason = self.delivered_to = None
@@ -268,6 +275,10 @@ class LlmJob(Aggregate):
         """Whether this attempt still decides the job: neither lost, nor overtaken, nor cancelled."""
         return self.status == "running" and attempt.number == self.attempt
 
+    def begin_answer(self, number: int, first_token_ms: int) -> None:
+        attempt_id = self._present(number).attempt_id
+        self.trigger_event(LlmJob.FirstToken, attempt=number, attempt_id=attempt_id, first_token_ms=first_token_ms)
+
     def complete(self, attempt: Attempt, reply: Reply, cost: Decimal) -> None:
         self.trigger_event(
             LlmJob.Completed,
@@ -290,10 +301,7 @@ class LlmJob(Aggregate):
 
     def lose(self, number: int) -> None:
         """Take the job from a worker that fell silent."""
-        self._must_be("running")
-        if number != self.attempt:
-            raise Refused(f"attempt {self.attempt} is the present one", code="not_due")
-        self.trigger_event(LlmJob.AttemptLost, attempt=number, attempt_id=self.unaccounted[number].attempt_id)
+        self.trigger_event(LlmJob.AttemptLost, attempt=number, attempt_id=self._present(number).attempt_id)
         if number >= self.max_attempts:
             self.trigger_event(LlmJob.Failed, attempt=number, kind="lost", reason=reason_of("lost"), note=None)
 
@@ -311,6 +319,12 @@ class LlmJob(Aggregate):
         self._must_be("completed", "failed", "cancelled")
         if self.delivered_to is None:
             self.trigger_event(LlmJob.ResultDelivered, to=to)
+
+    def _present(self, number: int) -> Attempt:
+        self._must_be("running")
+        if number != self.attempt:
+            raise Refused(f"attempt {self.attempt} is the present one", code="not_due")
+        return self.unaccounted[number]
 
     def _must_be(self, *wanted: JobStatus) -> None:
         if self.status not in wanted:
@@ -356,7 +370,7 @@ class LlmJob(Aggregate):
     @event(Completed)
     def _completed(self, attempt: int, output: Text, usage: TokenUsage | None, cost: Decimal) -> None:
         del self.unaccounted[attempt]
-        self.status, self.output, self.usage, self.cost = "completed", _reference(output), usage, cost
+        self.status, self.output, self.usage, self.cost = "completed", reference(output), usage, cost
 
     @event(Failed)
     def _failed(self, attempt: int, kind: str, reason: str) -> None:
@@ -384,8 +398,3 @@ class LlmJob(Aggregate):
     @event(ResultDelivered)
     def _result_delivered(self, to: str) -> None:
         self.delivered_to = to
-
-
-def _reference(text: Text) -> Text:
-    """The text's digest without its body: an aggregate stays small."""
-    return text.model_copy(update={"sealed": None})

@@ -16,7 +16,7 @@ REASONS: Mapping[str, str] = {
     "output_too_long": "the answer was cut off at max_output_tokens: raise it in the agent's AI config",
     "overloaded": "the provider is overloaded",
     "price_unknown": "the price of this request is not known: add a rate for its model and its size",
-    "provider_key_missing": "the provider has no key: set its variable in the worker's environment, and start it again",
+    "provider_key_missing": "no key of the provider can be used: store one (toybox provider-keys add), or see its note",
     "rate_limited": "the provider's rate limit is reached",
     "refused": "the model refused to answer: change the agent's prompt or model",
     "timeout": "no answer in time: allow the job more time, or ask for fewer output tokens",

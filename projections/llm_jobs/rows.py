@@ -146,7 +146,9 @@ def change_job(row: JobRow, event: Event, stored: StoredEvent) -> None:
         case LlmJob.Admitted():
             row.attempt, row.worker = event.attempt, event.worker
         case LlmJob.Started():
-            row.status, row.started_at = "running", stored.recorded_at
+            row.status, row.started_at, row.first_token_ms = "running", stored.recorded_at, None
+        case LlmJob.FirstToken():
+            row.first_token_ms = event.first_token_ms
         case LlmJob.Parked():
             _park(row, event, stored)
         case LlmJob.Resumed():

@@ -5,6 +5,7 @@ from typing import Final
 from uuid import UUID
 
 from domain.llm_jobs import LlmJob
+from domain.projects import Project
 from projections.llm_jobs.rows import AttemptRow, JobRow, change_attempt, change_job, new_attempt, new_job
 from projections.projector import Applied, Connection, on
 from projections.rows import Rows
@@ -12,17 +13,34 @@ from projections.tables import Tables
 
 JOBS: Final = Rows(JobRow, "llm_jobs", "job_id")
 ATTEMPTS: Final = Rows(AttemptRow, "llm_job_attempts", "attempt_id")
+RUN: Final = frozenset({Project.Started.TYPE, Project.Resumed.TYPE})
+"""From then on a project's jobs may be admitted."""
+REST: Final = frozenset(
+    kind.TYPE for kind in (Project.Created, Project.Paused, Project.Completed, Project.Failed, Project.Cancelled)
+)
+"""From then on they wait."""
+_IDLE: Final = "insert into idle_projects (project_id) select unnest(%s::uuid[]) on conflict do nothing"
+_BUSY: Final = "delete from idle_projects where project_id = any(%s)"
 
 
 class LlmJobs(Tables):
     """Answers "what is asked of models, what waits, what runs, what came of it?": jobs and their attempts."""
 
     name = "llm_jobs"
+    version = 2
 
     @on(
+        Project.Created,
+        Project.Started,
+        Project.Paused,
+        Project.Resumed,
+        Project.Completed,
+        Project.Failed,
+        Project.Cancelled,
         LlmJob.Queued,
         LlmJob.Admitted,
         LlmJob.Started,
+        LlmJob.FirstToken,
         LlmJob.Parked,
         LlmJob.Denied,
         LlmJob.Resumed,
@@ -35,21 +53,30 @@ class LlmJobs(Tables):
         LlmJob.ResultDelivered,
     )
     async def apply(self, connection: Connection, batch: Sequence[Applied]) -> None:
-        """Two reads and two writes, however many events."""
-        born = {each.stored.stream_id for each in batch if isinstance(each.event, LlmJob.Queued)}
-        older = {each.stored.stream_id for each in batch} - born
-        jobs = {row.job_id: row for row in await JOBS.load(connection, older)}
-        attempts = {(row.job_id, row.attempt): row for row in await ATTEMPTS.load(connection, older, "job_id")}
-        for each in batch:
-            _apply(each, jobs, attempts)
-        touched = {each.stored.stream_id for each in batch}
-        await JOBS.save(connection, (row for key, row in jobs.items() if key in touched))
-        await ATTEMPTS.save(connection, attempts.values())
+        """Two reads and four writes at most, however many events."""
+        runs = {each.stored.stream_id: each.stored.type in RUN for each in batch if each.stored.type in RUN | REST}
+        if idle := [project for project, running in runs.items() if not running]:
+            await connection.execute(_IDLE, [idle])
+        if busy := [project for project, running in runs.items() if running]:
+            await connection.execute(_BUSY, [busy])
+        await _write_jobs(connection, [each for each in batch if each.stored.stream_id not in runs])
 
     async def totals(self, connection: Connection) -> Mapping[str, str]:
         """How many jobs stand where."""
         found = await connection.execute("select status, count(*)::text from llm_jobs group by status")
         return dict(await found.fetchall())
+
+
+async def _write_jobs(connection: Connection, batch: Sequence[Applied]) -> None:
+    born = {each.stored.stream_id for each in batch if isinstance(each.event, LlmJob.Queued)}
+    older = {each.stored.stream_id for each in batch} - born
+    jobs = {row.job_id: row for row in await JOBS.load(connection, older)}
+    attempts = {(row.job_id, row.attempt): row for row in await ATTEMPTS.load(connection, older, "job_id")}
+    for each in batch:
+        _apply(each, jobs, attempts)
+    touched = {each.stored.stream_id for each in batch}
+    await JOBS.save(connection, (row for key, row in jobs.items() if key in touched))
+    await ATTEMPTS.save(connection, attempts.values())
 
 
 def _apply(each: Applied, jobs: dict[UUID, JobRow], attempts: dict[tuple[UUID, int], AttemptRow]) -> None:

@@ -83,3 +83,8 @@ create table llm_job_attempts (
     position        bigint      not null,
     unique (job_id, attempt)
 );
+
+-- Projects that do not run now: their queued jobs are not worth a try.
+create table idle_projects (
+    project_id uuid not null primary key
+);

@@ -3,11 +3,12 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Protocol, TypeVar
+from uuid import UUID
 
 import orjson
 import structlog
@@ -36,8 +37,8 @@ log = structlog.get_logger("toybox.dispatcher")
 class Models(Protocol):
     """Providers by name."""
 
-    async def get(self, provider: str) -> LanguageModel:
-        """The provider's client; Refused when it is not registered or has no key."""
+    async def get(self, provider: str, project_id: UUID | None = None) -> LanguageModel:
+        """The provider's client, with the key that pays for this project; Refused when there is none of either."""
         ...
 
 
@@ -51,6 +52,8 @@ class Spending:
     models: Models
     rates: Rates
     objects: Objects
+    now: Callable[[], datetime]
+    """The worker's clock; rates are those of its day."""
     pace: Pace = field(default_factory=Pace)
 
 
@@ -81,10 +84,11 @@ class AttemptRun:
         self._queued = queued
         self._is_leased = is_leased
         self._started_at = 0.0
-        self._first_token_at: float | None = None
+        self._first_token_ms: int | None = None
+        self._telling: asyncio.Task[None] | None = None
         self._calling: asyncio.Task[Any] | None = None
         self._aborted = False
-        self._say = Reports(job, attempt, spending.rates, queued.recorded_at.date())
+        self._say = Reports(job, attempt, spending.rates, spending.now().date())
         self.job = job
         self.attempt = attempt
 
@@ -138,9 +142,9 @@ class AttemptRun:
 
     async def _prepare(self) -> _Prepared:
         job = self.job
-        model = await self._with.models.get(job.provider)
+        model = await self._with.models.get(job.provider, job.project_id)
         messages = await self._with.prompts.messages(job)
-        rate = self._with.rates.rate(job.provider, job.model, self._queued.recorded_at.date())
+        rate = self._with.rates.rate(job.provider, job.model, self._say.on)
         request = ModelRequest(
             attempt_id=attempt_id(job.id, self.attempt),
             model=job.model,
@@ -208,7 +212,10 @@ class AttemptRun:
             async for piece in pieces:
                 if not isinstance(piece, TextDelta):
                     return piece
-                self._first_token_at = self._first_token_at or time.monotonic()
+                if self._first_token_ms is None:
+                    self._first_token_ms = self._since_start()
+                    # Beside the stream, which must not wait for the log.
+                    self._telling = asyncio.create_task(self._tell_of_first_token(self._first_token_ms))
         raise ModelError("cut_stream", "the provider's answer ended without a result", sent=True)
 
     async def _take(self, reply: ModelReply, rate: Rate, queue_ms: int) -> None:
@@ -216,11 +223,10 @@ class AttemptRun:
         if unfinished := self._say.unfinished(reply, rate):
             await self._record(unfinished)
             return
-        ended_at, first = time.monotonic(), self._first_token_at
         timing: Timing = {
             "queue_ms": queue_ms,
-            "first_token_ms": None if first is None else round((first - self._started_at) * 1000),
-            "total_ms": round((ended_at - self._started_at) * 1000),
+            "first_token_ms": self._first_token_ms,
+            "total_ms": self._since_start(),
         }
         try:
             output = await _until_available("an answer waits", self.job, lambda: self._keep(reply.text))
@@ -234,7 +240,17 @@ class AttemptRun:
     async def _record(self, outcome: Command, key: str = "outcome") -> bool:
         """The outcome must reach the log: nobody else knows it. Tried until it does, or this worker ends."""
         key = f"{key}|{self.job.id}|{self.attempt}"
+        if self._telling:
+            await asyncio.wait([self._telling])  # how it began stands before how it ended
         return await _until_available("an outcome waits", self.job, lambda: self._send(outcome, key))
+
+    async def _tell_of_first_token(self, milliseconds: int) -> None:
+        # Nice to know while the answer goes on, and not worth a second try: the completion says it again.
+        with suppress(Unavailable):
+            await self._send(self._say.begun(milliseconds), f"first|{self.job.id}|{self.attempt}")
+
+    def _since_start(self) -> int:
+        return round((time.monotonic() - self._started_at) * 1000)
 
     # --- words to the write side ---
 

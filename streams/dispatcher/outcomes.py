@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import TypedDict
 from uuid import UUID
 
-from commands.llm_jobs import CompleteAttempt, DenyLlmJob, FailAttempt
+from commands.llm_jobs import CompleteAttempt, DenyLlmJob, FailAttempt, ReportFirstToken
 from commands.models import ModelError, ModelReply, Rates
 from domain.costs import CostLine
 from domain.errors import Refused, ToyboxError
@@ -59,7 +59,8 @@ class Reports:
     job: LlmJob
     attempt: int
     rates: Rates
-    queued_on: date
+    on: date
+    """When its request is made: a provider charges by the prices of that day, however long the job has waited."""
 
     @property
     def address(self) -> Address:
@@ -76,6 +77,10 @@ class Reports:
         """It may never go out."""
         kind = DENIALS.get(problem.code, "invalid_request")
         return DenyLlmJob(**self.address, kind=kind, detail=str(problem))
+
+    def begun(self, first_token_ms: int) -> ReportFirstToken:
+        """The answer begins to arrive."""
+        return ReportFirstToken(**self.address, first_token_ms=first_token_ms)
 
     def answered(self, reply: ModelReply, output: str | Text, rate: Rate, timing: Timing) -> CompleteAttempt:
         """The model's answer."""
@@ -123,7 +128,7 @@ class Reports:
     def _bill(self, reply: ModelReply, admitted: Rate) -> Bill:
         """At the rate of the model that answered, where it is known by its own name: aliases resolve to dated ones."""
         try:
-            rate = self.rates.rate(self.job.provider, reply.model, self.queued_on)
+            rate = self.rates.rate(self.job.provider, reply.model, self.on)
         except UnknownRate:
             rate = admitted
         return _bill(reply.usage, rate)

@@ -13,10 +13,15 @@ from domain.errors import Unavailable
 from domain.following import JobQueue, Leases
 from domain.llm_jobs import LlmJob
 from domain.log import StoredEvent
+from domain.projects import Project
 from streams.dispatcher.attempt import AttemptRun, Spending
 
 LOOKS = (0.02, 0.05, 0.1, 0.2, 0.5)
 """Pauses after news: the queue's read model follows the log a moment later, so one look is not enough."""
+SWEEP_SECONDS = 3_600.0
+"""How often leases of workers that died are cleared away."""
+DEAD_SECONDS = 86_400.0
+"""How stale a lease is that nobody will ever ask for again."""
 log = structlog.get_logger("toybox.dispatcher")
 
 
@@ -54,8 +59,9 @@ class Dispatcher:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._take_jobs(group))
             group.create_task(self._heartbeat())
-            group.create_task(self._watch_cancellations())
+            group.create_task(self._watch_events())
             group.create_task(self._recover_lost())
+            group.create_task(self._sweep_leases())
 
     async def drain(self, seconds: float) -> None:
         """Take no more jobs and let the calls in flight end, for so long at most."""
@@ -163,9 +169,9 @@ class Dispatcher:
                         if job_id in self._leased_at:
                             self._leased_at[job_id] = now
 
-    async def _watch_cancellations(self) -> None:
-        """Abort a call whose job was cancelled or given to another worker."""
-        types = {LlmJob.Cancelled.TYPE, LlmJob.AttemptLost.TYPE}
+    async def _watch_events(self) -> None:
+        """Hear of jobs that were cancelled or given to another worker, and of projects that go on."""
+        types = {LlmJob.Cancelled.TYPE, LlmJob.AttemptLost.TYPE, Project.Resumed.TYPE}
         reader = self._spending.reader
         position: int | None = None
         while True:
@@ -181,8 +187,13 @@ class Dispatcher:
     def heard(self, stored: StoredEvent) -> None:
         """A job was cancelled, or an attempt lost: the call for it is aborted, where it runs here.
 
-        The job's next attempt, which may already run here, is not the one that was lost.
+        The job's next attempt, which may already run here, is not the one that was lost. A project that was resumed
+        need not wait for what was left alone because it was paused.
         """
+        if stored.type == Project.Resumed.TYPE:
+            self._left_alone.clear()
+            self._freed.set()
+            return
         attempt = self._running.get(stored.stream_id)
         if attempt and stored.payload().get("attempt", attempt.attempt) == attempt.attempt:
             attempt.abort()
@@ -196,3 +207,10 @@ class Dispatcher:
                     await (await self._attempt(lost.job_id, lost.attempt)).lose()
             except Unavailable as away:
                 await asyncio.sleep(away.retry_after)
+
+    async def _sweep_leases(self) -> None:
+        """A job that was settled behind a dead worker's back leaves that worker's lease behind."""
+        while True:
+            with suppress(Unavailable):
+                await self._leases.sweep(DEAD_SECONDS)
+            await asyncio.sleep(SWEEP_SECONDS)

@@ -1,5 +1,6 @@
 """Stories of access keys: who may hand out what, how keys are replaced, what their tokens look like."""
 
+import asyncio
 import hashlib
 import os
 from datetime import timedelta
@@ -128,8 +129,46 @@ async def test_a_key_admits_until_its_end(story: Story) -> None:
     assert not key.admits(story.clock.now + timedelta(seconds=10))
 
 
+async def test_the_last_key_that_may_do_everything_is_not_revoked(story: Story) -> None:
+    ends = story.clock.now + timedelta(seconds=60)
+    last, weak, ending, other = (known(n).key_id for n in (1, 2, 3, 4))
+    await story.given(issue(1), issue(2, permissions=("desks.*",)), issue(3, expires_at=ends))
+    story.clock.advance(60)
+    for remaining in ((), (weak,), (ending,), (last,), (story.id("nobody"),)):
+        await story.when(RevokeAccessKey(key_id=last, remaining=remaining))
+        story.then_refused(Refused, code="last_owner_key", saying="issue another one first")
+    await story.given(issue(4))
+    await story.when(RevokeAccessKey(key_id=last, remaining=(weak, other)))
+    story.then("access_key.revoked")
+    await story.when(RevokeAccessKey(key_id=other, remaining=(last,)))
+    story.then_refused(Refused, code="last_owner_key")
+    await story.when(RevokeAccessKey(key_id=weak))
+    story.then("access_key.revoked")
+    await story.when(RevokeAccessKey(key_id=ending))
+    story.then("access_key.revoked")
+
+
+async def test_of_two_keys_that_revoke_each_other_at_once_one_stays(story: Story) -> None:
+    one, two = known(1).key_id, known(2).key_id
+    await story.given(issue(1), issue(2))
+    outcomes = await asyncio.gather(
+        story.send(RevokeAccessKey(key_id=one, remaining=(two,))),
+        story.send(RevokeAccessKey(key_id=two, remaining=(one,))),
+        return_exceptions=True,
+    )
+    assert sum(isinstance(each, Refused) for each in outcomes) == 1
+
+
+async def test_a_repeated_revocation_is_the_same_request_whoever_is_left(story: Story) -> None:
+    await story.given(issue(1), issue(2), issue(3))
+    for remaining in (known(2).key_id, known(3).key_id):
+        await story.when(RevokeAccessKey(key_id=known(1).key_id, remaining=(remaining,)), key="k")
+    assert story.answer
+    assert story.answer.repeated
+
+
 async def test_a_revoked_key_admits_nobody_and_is_revoked_once(story: Story) -> None:
-    await story.given(issue())
+    await story.given(issue(permissions=("desks.*",)))
     await story.when(RevokeAccessKey(key_id=known().key_id))
     assert story.then("access_key.revoked") == [{"by": "owner"}]
     assert not story.state(AccessKey, known().key_id).admits(story.clock.now)
@@ -182,7 +221,7 @@ async def test_a_key_has_one_successor(story: Story) -> None:
 
 
 async def test_a_key_that_opens_nothing_is_not_replaced(story: Story) -> None:
-    await story.given(issue(1), RevokeAccessKey(key_id=known(1).key_id))
+    await story.given(issue(1), issue(4), RevokeAccessKey(key_id=known(1).key_id, remaining=(known(4).key_id,)))
     await story.when(rotate(1, 3))
     story.then_refused(Refused, code="key_not_valid", saying="revoked by owner")
     await story.given(issue(2, expires_at=story.clock.now + timedelta(seconds=5)))
@@ -193,7 +232,7 @@ async def test_a_key_that_opens_nothing_is_not_replaced(story: Story) -> None:
 
 async def test_a_cached_key_equals_the_replay_of_its_stored_bytes(story: Story) -> None:
     await story.given(issue(1, expires_at=story.clock.now + timedelta(days=1)), rotate(1, 2))
-    await story.given(RevokeAccessKey(key_id=known(1).key_id))
+    await story.given(RevokeAccessKey(key_id=known(1).key_id, remaining=(known(2).key_id,)))
     cached = story.sequencer.aggregates[known(1).key_id]
     assert cached == story.state(AccessKey, known(1).key_id)
     assert AccessKey.from_snapshot(cached.id, cached.version, cached.snapshot()) == cached

@@ -25,6 +25,7 @@ from domain.ids import Scope, attempt_id, budget_id, job_id
 from domain.kernel import load_event
 from domain.llm_jobs import LlmJob
 from domain.values import INLINE_TEXT, Text
+from streams.reactions.let_others_pass_a_project_that_rests import let_others_pass_a_project_that_rests
 from streams.reactions.resume_parked_jobs import resume_parked_jobs
 from tests.commands.staging import (
     EVERYTHING,
@@ -221,6 +222,49 @@ async def test_parked_jobs_come_back_oldest_first_as_far_as_they_fit_together(st
     said = story.then("budget.job_unparked", "budget.job_unparked", "llm_job.resumed", "llm_job.resumed")
     assert [each["job_id"] for each in said[:2]] == [str(jobs[0]), str(jobs[2])]
     assert list(story.state(Budget, EVERYTHING).parked) == [jobs[1], jobs[3]]
+
+
+async def test_parked_jobs_that_nobody_would_admit_take_no_room_from_those_behind_them(story: Story) -> None:
+    paused, gone = (StageAgentJob(project_id=story.id(name)) for name in ("paused", "gone"))
+    of_paused, of_gone, behind = job_id(paused.agent_id, 1, 1), job_id(gone.agent_id, 1, 1), story.id("behind")
+    await story.given(opened("0"), paused, gone, queue(behind))
+    await story.given(
+        admit(of_paused, "2", project_id=paused.project_id),
+        admit(of_gone, "2", project_id=gone.project_id),
+        admit(behind, "2"),
+        PauseStage(project_id=paused.project_id),
+        CancelStagedAgent(agent_id=gone.agent_id),
+        ChangeBudgetLimit(budget_id=EVERYTHING, limit=usd(2)),
+    )
+    await story.when(ResumeParkedJobs(budget_id=EVERYTHING))
+    story.then(*["budget.job_unparked"] * 3, *["llm_job.resumed"] * 3)
+    assert not story.state(Budget, EVERYTHING).parked
+    await story.given(admit(behind, "2"))
+    assert money(story) == (usd(0), usd(2))
+
+
+@pytest.mark.parametrize("end", [CancelLlmJob, DenyLlmJob])
+async def test_room_that_a_queued_job_was_to_take_goes_to_the_next_when_it_is_given_up(story: Story, end: type) -> None:
+    first, second = story.id(1), story.id(2)
+    await story.given(opened("0"), queue(first), queue(second), admit(first, "2"), admit(second, "2"))
+    await story.given(ChangeBudgetLimit(budget_id=EVERYTHING, limit=usd(2)), ResumeParkedJobs(budget_id=EVERYTHING))
+    assert story.state(LlmJob, second).status == "parked"
+    commands = {CancelLlmJob: CancelLlmJob(job_id=first), DenyLlmJob: DenyLlmJob(job_id=first, attempt=1, kind="test")}
+    await story.given(commands[end])
+    assert story.state(LlmJob, second).status == "queued"
+
+
+async def test_room_that_jobs_of_a_paused_project_were_to_take_goes_to_others(story: Story) -> None:
+    stage, behind = StageAgentJob(project_id=story.id("p")), story.id("behind")
+    first = job_id(stage.agent_id, 1, 1)
+    await story.given(opened("0"), stage, queue(behind))
+    await story.given(admit(first, "2", project_id=stage.project_id), admit(behind, "2"))
+    await story.given(ChangeBudgetLimit(budget_id=EVERYTHING, limit=usd(2)), ResumeParkedJobs(budget_id=EVERYTHING))
+    assert [story.state(LlmJob, each).status for each in (first, behind)] == ["queued", "parked"]
+    await story.given(PauseStage(project_id=stage.project_id))
+    paused = story.events[-1]
+    await story.given(*let_others_pass_a_project_that_rests(load_event(paused), paused))
+    assert story.state(LlmJob, behind).status == "queued"
 
 
 async def test_a_queued_or_parked_job_is_cancelled_at_once(story: Story) -> None:

@@ -366,3 +366,26 @@ async def test_a_phase_is_looked_through_to_its_end(story: Story) -> None:
     await story.given(FinishAgentByHand(agent_id=agent_id(project, "agent-0")))
     await story.when(CheckPhase(project_id=project))
     story.then("project.completed")
+
+
+CHAIN: Sketch = {"write": {f"a{n}": [f"a{n - 1}"] if n else [] for n in range(100)}}
+FAN: Sketch = {"write": {**{f"a{n}": [] for n in range(99)}, "join": [f"a{n}" for n in range(99)]}}
+
+
+@pytest.mark.parametrize(("sketch", "at"), [(CHAIN, 50), (FAN, 5)])
+async def test_however_many_agents_there_are_few_are_looked_at_when_one_of_them_ends(
+    story: Story, sketch: Sketch, at: int
+) -> None:
+    project = await build(story, sketch, started=True)
+    ended = agent_id(project, f"a{at}")
+    if sketch is CHAIN:
+        for number in range(at + 1):
+            await finish(story, f"a{number}")
+    else:
+        await story.given(MarkReadyAgents(project_id=project))
+        await start(story, *(f"a{number}" for number in range(99)))
+        await story.given(FinishAgentByHand(agent_id=ended))
+    for command in (CheckPhase, MarkReadyAgents):
+        story.sequencer.aggregates.clear()
+        await story.when(command(project_id=project, agent_id=ended))
+        assert len(story.sequencer.aggregates) <= 2 * FIRST_LOOK + 4

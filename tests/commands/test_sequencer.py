@@ -1,9 +1,11 @@
 """The sequencer on the in-memory log: fairness of refusals, repeats, late needs, offenders, drains."""
 
 import asyncio
+from contextlib import AbstractAsyncContextManager
 
 import pytest
 
+from adapters.memory import MemoryBatch
 from commands.handling import Principal
 from commands.sequencer import runner
 from domain.errors import Conflict, NotAllowed, NotFound, Refused, Unavailable
@@ -80,6 +82,32 @@ async def test_an_offender_fails_alone_and_leaves_nothing(story: Story, misbehav
     assert [n for n, each in enumerate(outcomes) if isinstance(each, Exception)] == [5]
     assert not isinstance(outcomes[5], Refused), "a handler's bug must not look like a refusal"
     assert story.state(Counter, story.id(1)).count == 9
+
+
+@pytest.mark.parametrize("counters", [1, 100])
+async def test_many_offenders_cost_one_more_pass_and_no_neighbour_anything(
+    story: Story, counters: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passes, batch = 0, story.store.batch
+
+    def counted() -> AbstractAsyncContextManager[MemoryBatch]:
+        nonlocal passes
+        passes += 1
+        return batch()
+
+    await story.given(*(OpenCounter(counter_id=story.id(n)) for n in range(counters)))
+    monkeypatch.setattr(story.store, "batch", counted)
+    outcomes = await asyncio.gather(
+        *(story.send(Count(counter_id=story.id(n % counters), misbehave="crash" if n % 2 else "")) for n in range(99)),
+        story.send(OpenCounter(counter_id=story.id("new"), limit=2**60)),
+        story.send(OpenCounter(counter_id=story.id("new"))),
+        return_exceptions=True,
+    )
+    assert passes <= 3
+    assert [isinstance(each, Exception) for each in outcomes] == [*(bool(n % 2) for n in range(99)), True, False]
+    assert sum(story.state(Counter, story.id(n)).count for n in range(counters)) == 50
+    for stream, known in story.sequencer.aggregates.items():
+        assert known == story.state(Counter, stream)
 
 
 async def test_text_that_json_readers_choke_on_is_refused_at_the_edge(story: Story) -> None:

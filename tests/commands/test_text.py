@@ -70,7 +70,8 @@ FEEDS: Mapping[str, Sequence[type[Event]]] = {
 }
 """Events that a command's plain strings reach."""
 ELSEWHERE = {
-    "ApproveAsset", "CreateProjectFromBlueprint", "FailAgentAttempt", "LoseAttempt", "RejectAsset", "RemoveProvider",
+    "ApproveAsset", "CreateProjectFromBlueprint", "FailAgentAttempt", "LoseAttempt", "ReportFirstToken", "RejectAsset",
+    "RemoveProvider",
     "ResetProject",
 }  # fmt: skip
 """Commands whose strings are only compared, or have stories of their own."""

@@ -1,0 +1,69 @@
+"""Who goes on when a budget has room: jobs that wait for it, the longest waiting first, as many as fit together."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Self
+from uuid import UUID
+
+from commands.work import UnitOfWork
+from domain.agents import Agent
+from domain.budgets import Budget
+from domain.ids import budget_id, scopes_of
+from domain.kernel import Aggregate
+from domain.llm_jobs import LlmJob
+from domain.projects import Project
+
+
+@dataclass(frozen=True, slots=True)
+class Woken:
+    """Parked jobs of one budget that may be admitted now, loaded before anything is triggered."""
+
+    budget: Budget
+    jobs: Sequence[LlmJob]
+
+    @classmethod
+    def of(cls, budget: Budget, work: UnitOfWork) -> Self:
+        """Jobs that nobody would admit, because their project is paused for instance, go back to the queue as well.
+
+        They are counted as needing nothing: admission decides about them anew when their time comes, and if they kept
+        room for themselves until then, nothing would ever wake those behind them.
+        """
+        idle = set[UUID]()
+        while True:
+            jobs = work.get_all(LlmJob, budget.resumable(idle))
+            found = _idle(budget, jobs, work)
+            if found <= idle:
+                return cls(budget, jobs)
+            idle |= found
+
+    @classmethod
+    def behind(cls, job: LlmJob, work: UnitOfWork) -> list[Self]:
+        """Those that may go on because this job, which was to be admitted next, no longer takes any room."""
+        if job.status != "queued":
+            return []
+        ids = [budget_id(scope) for scope in scopes_of(job.project_id, job.phase, job.agent_id)]
+        budgets = [each for each in work.find_all(Budget, ids).values() if each and each.parked]
+        return [cls.of(each, work) for each in budgets]
+
+    def resume(self) -> None:
+        """Back to the queue; whoever was cancelled meanwhile is only forgotten."""
+        for job in self.jobs:
+            if job.parked_on == self.budget.id:
+                job.resume(self.budget.id)
+            self.budget.unpark(job.id)
+
+
+def _idle(budget: Budget, jobs: Iterable[LlmJob], work: UnitOfWork) -> set[UUID]:
+    """Those that would not be admitted, whatever room there is."""
+    parked = [job for job in jobs if job.parked_on == budget.id]
+    work.find_all(Aggregate, {each for job in parked for each in (job.project_id, job.agent_id) if each})
+    going = {job.id for job in parked if _runs(job, work) and _is_wanted(job, work)}
+    return {job.id for job in jobs} - going
+
+
+def _runs(job: LlmJob, work: UnitOfWork) -> bool:
+    return job.project_id is None or work.get(Project, job.project_id).status == "running"
+
+
+def _is_wanted(job: LlmJob, work: UnitOfWork) -> bool:
+    return job.agent_id is None or work.get(Agent, job.agent_id).job_id == job.id
