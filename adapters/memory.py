@@ -107,6 +107,10 @@ class MemoryStore:
         history = self._streams.get(stream_id, [])[after:]
         return [each for each in history if up_to is None or each.position <= up_to][:limit]
 
+    async def read_streams(self, stream_ids: Collection[UUID]) -> Mapping[UUID, Sequence[StoredEvent]]:
+        """Several histories."""
+        return {each: list(self._streams.get(each, [])) for each in stream_ids}
+
     async def wait(self, after: int, timeout: float) -> int:  # noqa: ASYNC109 -- as in the protocol
         """The head, once it is above `after` or the time is over."""
         try:

@@ -39,6 +39,8 @@ _EXAMPLES: Final[Mapping[str, Any]] = {
         "inputs": {"changelog": "- Fixed the login"},
         "budget": "0.50",
     },
+    "NewProviderKey": {"provider": "openai", "label": "team-a", "key": "sk-…"},
+    "NextProviderKey": {"key": "sk-…", "overlap_seconds": 3600},
     "OpenBudget": {"scope": {"kind": "global"}, "limit": "25", "thresholds": [50, 80, 100]},
     "PauseProject": {"reason": "requested", "note": "Waiting for legal"},
     "RegisterProvider": {

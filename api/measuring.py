@@ -4,6 +4,7 @@ from contextlib import suppress
 from decimal import Decimal
 
 from api.feed import Tail
+from api.relaying import lag
 from api.services import Services
 from domain.errors import Unavailable
 from domain.values import ZERO
@@ -21,6 +22,8 @@ async def measure(services: Services, tail: Tail) -> None:
     metrics.feed(tail.listeners, tail.position)
     head = await services.reader.head()
     metrics.log(head, services.commands.sequencer.queued)
+    if services.relay is not None:
+        metrics.relay(services.relay, lag(services.relay, head))
     standings = await services.read_models.standings()
     reactions = await services.reactions.positions()
     metrics.lags(

@@ -7,6 +7,8 @@ from typing import Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from api.relaying import PHASES, Relaying, alarm
+
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _FAST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
@@ -60,8 +62,22 @@ class Metrics:
         self._parked = gauge("toybox_parked", "Keys and events that wait for a fix", ["follower", "kind"])
         self._jobs = gauge("toybox_llm_jobs", "LLM jobs that have not ended", ["status"])
         self._money = gauge("toybox_budget_usd", "Money of all open budgets", ["scope", "part"])
+        self._relay_phase = gauge("toybox_relay_phase", "1 for what the relay of this process does", ["phase"])
+        self._relay_lag = gauge("toybox_relay_lag_events", "Events from Kafka to the head, where this process relays")
+        self._relay_alarm = gauge("toybox_relay_alarm", "1 while something keeps it from relaying", ["code", "halted"])
+        self._relay_findings = gauge("toybox_relay_topic_findings", "Settings of topics that are not as they should be")
+        self._relay_seconds = gauge("toybox_relay_transaction_seconds", "Time of the last transaction")
+        self._relayed = {
+            name: counter(f"toybox_relay_{name}", text)
+            for name, text in (
+                ("transactions", "Transactions committed by this process"),
+                ("events", "Events in them"),
+                ("discarded", "Producers given up because something was in doubt"),
+            )
+        }
         self._listeners = gauge("toybox_feed_listeners", "Open live feeds of this process")
         self._fed = gauge("toybox_feed_position", "Position up to which this process has fed its listeners")
+        self._told: dict[str, int] = {}
 
     def observe_batch(self, batch: Batch) -> None:
         """What `Sequencer(observe=...)` calls."""
@@ -107,6 +123,21 @@ class Metrics:
         """What the budgets of one kind of scope have; approximate, as floats are: the API tells exactly."""
         for part, amount in (("limit", limit), ("settled", settled), ("held", held)):
             self._money.labels(scope, part).set(float(amount))
+
+    def relay(self, relay: Relaying, lag: int | None) -> None:
+        """How the relay of this process stands."""
+        for phase in PHASES:
+            self._relay_phase.labels(phase).set(phase == relay.phase)
+        self._relay_lag.set(float("nan") if lag is None else lag)
+        self._relay_alarm.clear()
+        if ringing := alarm(relay):
+            self._relay_alarm.labels(ringing["code"], str(ringing["halted"]).lower()).set(1)
+        self._relay_findings.set(len(relay.findings))
+        self._relay_seconds.set(relay.last_seconds)
+        for name, count in self._relayed.items():
+            total: int = getattr(relay, name)
+            count.inc(total - self._told.get(name, 0))
+            self._told[name] = total
 
     def feed(self, listeners: int, position: int) -> None:
         """Who listens, and how far they are."""

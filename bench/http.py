@@ -26,7 +26,8 @@ CONNECTIONS = 64
 @contextmanager
 def server(folder: Path, role: str) -> Iterator[tuple[psutil.Process, str, str]]:
     """A running server: its process, address and owner's key."""
-    environment = {**os.environ, "TOYBOX_DATA_DIR": str(folder), "TOYBOX_LOG_LEVEL": "warning"}
+    chosen = {"TOYBOX_DATA_DIR": str(folder), "TOYBOX_LOG_LEVEL": "warning", "TOYBOX_RATE_LIMIT": "1000000"}
+    environment = {**os.environ, **chosen}
     command = [sys.executable, "-m", "toybox", "up", "--port", "0", "--json", "--role", role]
     process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
     try:

@@ -70,6 +70,10 @@ class Leases(Protocol):
         """The holder is done with it."""
         ...
 
+    async def sweep(self, stale_for: float) -> None:
+        """Forget what was not renewed for so many seconds: its holder is dead, and its resource is settled."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class LostJob:
@@ -83,7 +87,7 @@ class JobQueue(Protocol):
     """LLM jobs as the read model tells them; a little late, never the judge."""
 
     async def ready(self, limit: int, *, skipping: Collection[UUID] = ()) -> Sequence[UUID]:
-        """Jobs that may start now and nobody holds, the most urgent first."""
+        """Jobs of running projects, or of none, that may start now and nobody holds, the most urgent first."""
         ...
 
     async def lost(self, stale_after: float) -> Sequence[LostJob]:

@@ -85,3 +85,8 @@ def checkpoint_id(agent: UUID, run: int, attempt: int) -> UUID:
 def provider_id(name: str) -> UUID:
     """A provider, by its name."""
     return derived_id("provider", name)
+
+
+def provider_key_id(provider: str, label: str) -> UUID:
+    """A key to a provider, by its label."""
+    return derived_id("provider-key", provider, label)

@@ -79,8 +79,9 @@ class Created(Event, CanInitAggregate[UUID]):
 class Aggregate(BaseAggregate[UUID]):
     """One thing that decides: its methods refuse or trigger, its appliers follow.
 
-    Declare the attributes that make up its state as class annotations: they are its snapshot. `FOLD` is the version
-    of that state: raise it whenever an applier or the state's shape changes, and old snapshots are dropped.
+    Declare the attributes that make up its state as class annotations, its own or a base's: they are its snapshot.
+    `FOLD` is the version of that state: raise it whenever an applier or the state's shape changes, and old snapshots
+    are dropped.
     """
 
     TOPIC = ""
@@ -95,7 +96,8 @@ class Aggregate(BaseAggregate[UUID]):
             msg = f"aggregate {cls.__qualname__} needs TOPIC, its stored name"
             raise TypeError(msg)
         # The library would turn an annotated class into a dataclass; here annotations only describe the state.
-        cls._state_annotations = inspect.get_annotations(cls).copy()
+        own = [each for each in reversed(cls.__mro__) if each not in Aggregate.__mro__]
+        cls._state_annotations = {name: kind for each in own for name, kind in inspect.get_annotations(each).items()}
         cls.__annotations__ = {}
         super().__init_subclass__(**kwargs)
         for value in cls.__dict__.values():

@@ -3,7 +3,7 @@
 import hashlib
 import re
 import struct
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -156,6 +156,10 @@ class LogReader(Protocol):
         self, stream_id: UUID, *, up_to: int | None = None, after: int = 0, limit: int | None = None
     ) -> Sequence[StoredEvent]:
         """One aggregate's history in order of version: up to a position, after a version, so many events at most."""
+        ...
+
+    async def read_streams(self, stream_ids: Collection[UUID]) -> Mapping[UUID, Sequence[StoredEvent]]:
+        """Several aggregates' histories at once; one without events has an empty one."""
         ...
 
     async def wait(self, after: int, timeout: float) -> int:  # noqa: ASYNC109 -- waking late is the answer, not an error

@@ -63,7 +63,11 @@ def _utc(moment: datetime) -> datetime:
     if moment.tzinfo is None:
         msg = "a time needs its zone, for instance 2026-11-21T10:00:00Z"
         raise ValueError(msg)
-    return moment.astimezone(UTC)
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError as error:
+        msg = "in UTC this time is outside of the years 1 to 9999"
+        raise ValueError(msg) from error
 
 
 def instant_text(moment: datetime) -> str:
@@ -87,7 +91,8 @@ Fraction = Annotated[
 ]
 """A temperature or a score: a decimal, in JSON a string, because events hold no floats."""
 
-Slug = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,62}$")]
+SLUG = r"^[a-z][a-z0-9-]{0,62}$"
+Slug = Annotated[str, StringConstraints(pattern=SLUG)]
 """A name that people type and that appears in addresses: `release-notes`."""
 ONE_LINE = r"^[^\u0000-\u001f\u007f-\u009f\u2028\u2029]+$"
 """Some text without control characters and line separators; every pattern refuses lone surrogates besides."""

@@ -15,6 +15,7 @@ from projections.projector import (
     Connections,
     Generation,
     Leadership,
+    Parked,
     Progress,
     Projection,
     Superseded,
@@ -23,9 +24,11 @@ from projections.projector import (
     late,
     reached,
     rebuild,
+    settle,
     wait_until,
 )
 from streams.shared_log import SharedLog
+from streams.topics import partition_of_key
 
 STANDBY_SECONDS = 1.0
 """How often a process asks whether it may take over a projection that another one follows."""
@@ -35,7 +38,7 @@ BACKOFF_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 AT_ONCE = 4
 """Projections that may use a connection at the same time."""
 
-State = Literal["starting", "standby", "building", "following", "retrying", "outdated", "stopped"]
+State = Literal["starting", "standby", "building", "following", "retrying", "halted", "outdated", "stopped"]
 log = structlog.get_logger()
 
 
@@ -157,10 +160,15 @@ class Follower:
         batch = await self._log.after(projection.name, of.position)
         async with self._slots, self._connections.connection() as connection:
             advanced = await advance(connection, projection, of, batch)
-        for key in advanced.parked:
-            log.error("projection parked a key", projection=projection.name, key=str(key.key), position=key.position,
-                      type=key.type, reason=key.reason)  # fmt: skip
+        tell_parked(projection, advanced.parked)
         return advanced.generation
+
+    async def settle(self, projection: Projection, of: Generation) -> Generation:
+        """Take over what was followed on Kafka: there some partitions may be ahead of the others."""
+        async with self._connections.connection() as connection:
+            settled = await settle(connection, self._log.reader, projection, of, partition_of_key)
+        tell_parked(projection, settled.parked)
+        return settled.generation
 
     def leave(self, projection: str) -> None:
         """Nobody needs to wait for this one."""
@@ -170,6 +178,13 @@ class Follower:
         """Something moved, or changed its leader: whoever waits looks again."""
         async with self._moved:
             self._moved.notify_all()
+
+
+def tell_parked(projection: Projection, parked: Iterable[Parked]) -> None:
+    """Say which keys wait from now on."""
+    for key in parked:
+        log.error("projection parked a key", projection=projection.name, key=str(key.key), position=key.position,
+                  type=key.type, reason=key.reason)  # fmt: skip
 
 
 class _Runner:
@@ -248,6 +263,7 @@ class _Runner:
         live = await self._follower.live(self.projection.name)
         if live is None or live.version != self.projection.version:
             return
+        live = await self._follower.settle(self.projection, live)
         self.position, self._progress = live.position, None
         await self._enter("following")
         while True:

@@ -1,6 +1,7 @@
 """HTTP from this program to a running server: JSON in, JSON out, problems as the product's own errors."""
 
 import json
+import re
 import time
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
@@ -20,6 +21,8 @@ FEED_SILENCE = 60.0
 """Seconds without even a heartbeat after which a feed counts as lost."""
 
 Json = dict[str, Any]
+_KEY = re.compile(r"[!-~]+")
+"""What a header can hold; whatever else is wrong with a key, the server knows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,15 @@ class Answer:
     body: Any
     position: int | None
     etag: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Download:
+    """Lines that come as they are read, each without its line break, and the positions they lie between."""
+
+    after: int
+    up_to: int
+    lines: Iterator[bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +57,9 @@ class Client:
 
     def __init__(self, url: str, key: str, *, local: bool = True) -> None:
         self.url = url.rstrip("/")
+        _check_address(self.url)
+        if not _KEY.fullmatch(key):
+            raise Refused("this is no access key: set TOYBOX_KEY to one, tbx_…", code="key_malformed")
         self._http = httpx.Client(
             base_url=self.url,
             headers={"Authorization": f"Bearer {key}", "Accept": "application/json"},
@@ -164,6 +179,18 @@ class Client:
         except httpx.InvalidURL as error:
             raise Refused(f"{self.url} is no address: write TOYBOX_URL=http://host:port", code="invalid_url") from error
 
+    @contextmanager
+    def download(self, path: str, **params: object) -> Generator[Download]:
+        """A slice of the log, a line for each event; Unavailable where it breaks off."""
+        wanted = {name: _parameter(value) for name, value in params.items() if value is not None}
+        headers = {"Accept": "application/x-ndjson"}
+        with self._reachable(), self._http.stream("GET", path, params=wanted, headers=headers) as response:
+            if not response.is_success:
+                response.read()
+                raise error_of(response)
+            after, up_to = int(response.headers["Toybox-After"]), int(response.headers["Toybox-Position"])
+            yield Download(after, up_to, _whole_lines(response.iter_bytes()))
+
     # --- the feed ---
 
     @contextmanager
@@ -182,6 +209,15 @@ class Client:
             yield _events(response.iter_lines())
 
 
+def _check_address(url: str) -> None:
+    try:
+        address = httpx.URL(url)
+    except httpx.InvalidURL:
+        address = httpx.URL("")
+    if address.scheme not in ("http", "https") or not address.host:
+        raise Refused(f"{url} is no address: write TOYBOX_URL=http://host:port", code="invalid_url")
+
+
 def _parameter(value: object) -> str | list[str]:
     match value:
         case bool():
@@ -190,6 +226,14 @@ def _parameter(value: object) -> str | list[str]:
             return [str(each) for each in cast("list[object]", value)]
         case _:
             return str(value)
+
+
+def _whole_lines(blocks: Iterator[bytes]) -> Iterator[bytes]:
+    """Not httpx's own: that would also break lines at separators which JSON leaves unescaped."""
+    rest = b""
+    for block in blocks:
+        *lines, rest = (rest + block).split(b"\n")
+        yield from lines
 
 
 def _events(lines: Iterator[str]) -> Iterator[FeedEvent]:

@@ -11,6 +11,17 @@ import structlog
 
 _TOKEN = re.compile(r"\btbx_[A-Za-z0-9]{8,}|\b(?:sk|pk)-[A-Za-z0-9_-]{8,}|(?<=Bearer )\S+")
 HIDDEN = "[secret]"
+_LEARNT: dict[str, None] = {}
+"""Secrets that this process came to know after its start, in order."""
+MOST_LEARNT = 200
+
+
+def hide(secret: str) -> None:
+    """Keep logs clean of this too, from now on; of very many, the latest."""
+    if secret not in _LEARNT and len(secret) >= 8:
+        _LEARNT[secret] = None
+        while len(_LEARNT) > MOST_LEARNT:
+            del _LEARNT[next(iter(_LEARNT))]
 
 
 def set_up(level: str, how: Literal["auto", "json", "text"] = "auto", *, secrets: Sequence[str] = ()) -> None:
@@ -39,12 +50,19 @@ def set_up(level: str, how: Literal["auto", "json", "text"] = "auto", *, secrets
     root.setLevel(level.upper())
     for noisy in ("uvicorn", "httpx", "httpx2", "httpcore", "openai", "anthropic", "psycopg.pool"):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))
+    if root.level > logging.DEBUG:
+        hush_kafka()
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,  # building a logger for each line cost 13 µs of a command's 100
     )
+
+
+def hush_kafka() -> None:
+    """Its client says several times a second what it cannot reach; whoever uses it says it once, in our words."""
+    logging.getLogger("kafka").setLevel(logging.CRITICAL)
 
 
 def _keep(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
@@ -66,6 +84,6 @@ class _Cleaner:
         return event
 
     def _clean(self, text: str) -> str:
-        for secret in self._secrets:
+        for secret in (*self._secrets, *_LEARNT):
             text = text.replace(secret, HIDDEN)
         return _TOKEN.sub(HIDDEN, text)

@@ -11,10 +11,13 @@ from adapters.clock import now
 from api.app import create_app
 from api.authentication import Authenticator
 from api.metrics import Metrics
-from api.services import Blueprints, Reactions, Services
+from api.routes import health
+from api.services import Blueprints, Outgoing, Reactions, Services
 from domain.blueprints import Blueprint
+from streams.lines import COST_TYPES, cost_line, event_line
 from streams.reacting import REACTIONS
 from toybox.system import System
+from toybox.tracing import tracer_of
 from toybox.version import VERSION
 
 
@@ -23,23 +26,37 @@ def web_app(system: System, metrics: Metrics) -> FastAPI:
     return create_app(services_of(system, metrics))
 
 
+def probes_app(system: System, metrics: Metrics) -> FastAPI:
+    """What a process without the role api answers: whether it lives, whether it can work, what it measures."""
+    return create_app(services_of(system, metrics), [health.router])
+
+
 def services_of(system: System, metrics: Metrics) -> Services:
     """Everything that routes work with."""
+    reactions = _reactions(system)
     return Services(
         commands=system.commands,
         reader=system.store,
         connections=system.pool,
         read_models=system.follower,
-        reactions=_reactions(system),
+        reactions=reactions,
         keyring=system.keyring,
+        provider_secrets=system.provider_secrets,
         objects=system.objects,
         authenticate=Authenticator(system.store, now),
         blueprints=Blueprints(parse=_parsed, resolve=_resolved, schema=blueprint_schema),
+        outgoing=Outgoing(event=event_line, cost=cost_line, cost_types=COST_TYPES),
+        tracer=tracer_of(
+            system.settings, system.store, system.pool, positions=reactions.positions, parked=reactions.parked
+        ),
         metrics=metrics,
         now=now,
         random=secrets.token_bytes,
+        relay=system.relay.state if system.relay else None,
+        roles=system.roles,
         version=VERSION,
         cors_origins=tuple(system.settings.cors_origins),
+        rate_limit=system.settings.rate_limit,
     )
 
 

@@ -17,7 +17,9 @@ import psycopg
 import structlog
 from psycopg_pool import AsyncConnectionPool
 
-from adapters.blueprints import render
+from adapters.blueprints import outputs_used, render
+from adapters.clock import now
+from adapters.llm.keys import StoredKeys
 from adapters.llm.rates import RateCard
 from adapters.llm.registry import ModelRegistry
 from adapters.objects.local import LocalObjects
@@ -34,6 +36,7 @@ from adapters.postgres.following import (
 from adapters.postgres.guards import check_durability
 from adapters.postgres.keyring import PostgresKeyring
 from adapters.postgres.migrate import migrate
+from adapters.postgres.provider_secrets import PostgresSecrets
 from adapters.security.master_key import master_key
 from commands.handling import Commands
 from commands.sequencer import BatchReport, Sequencer
@@ -41,11 +44,18 @@ from domain.errors import Unavailable
 from streams.deadlines import Deadlines
 from streams.dispatcher import Dispatcher, Pace, Spending
 from streams.follower import Follower
+from streams.partitioned import KafkaReactions, KafkaViews
 from streams.prompts import Prompts
 from streams.reacting import REACTIONS
 from streams.reactor import Reactor
+from streams.relay import Relay
+from streams.sweeping import SecretSweeper
+from toybox.following import follower_of, reactor_of
+from toybox.log import hide
+from toybox.relaying import relay_of
 from toybox.settings import ALL_ROLES, Role, Settings, environment
 from toybox.supervising import keep_running
+from toybox.tracing import recorder_of
 
 REGISTERING = ("domain", "commands", "projections", "streams.reactions")
 """Packages whose modules register something when they are imported; routes are the HTTP application's own."""
@@ -66,14 +76,18 @@ class System:
     pool: AsyncConnectionPool[Any]
     store: PostgresStore
     keyring: PostgresKeyring
+    provider_secrets: PostgresSecrets
+    sweeper: SecretSweeper
     sequencer: Sequencer
     commands: Commands
     objects: LocalObjects
     rates: RateCard
     cursors: PostgresCursors
-    follower: Follower
-    reactor: Reactor
+    follower: Follower | KafkaViews
+    reactor: Reactor | KafkaReactions
     dispatcher: Dispatcher
+    relay: Relay | None
+    """Where Kafka is named and this process has the role."""
     roles: frozenset[Role]
 
 
@@ -97,42 +111,62 @@ async def running(
         conninfo = await _database(settings, data_dir, stack)
         await _prepare(settings, conninfo)
         opened = await stack.enter_async_context(pool(conninfo, size=settings.pool_size))
-        keyring = PostgresKeyring(opened, master_key(data_dir))
+        master = master_key(data_dir, settings.master_key)
+        keyring, provider_secrets = PostgresKeyring(opened, master), PostgresSecrets(opened, master)
         await keyring.check_master_key()
         store = PostgresStore(conninfo, opened)
         store.listen()
         stack.push_async_callback(store.close)
         sequencer = Sequencer(store, queue_limit=settings.queue_limit, observe=observe)
         sequencer.start()
-        models = ModelRegistry(store, environment() if environ is None else environ)
+        commands = Commands(sequencer, keyring)
+        sweeper = SecretSweeper(provider_secrets, reader=store, commands=commands, now=now)
+        models = ModelRegistry(
+            store,
+            environment() if environ is None else environ,
+            StoredKeys(store, provider_secrets, on_secret=hide),
+            on_first_use=sweeper.note_use,
+            now=now,
+        )
         stack.push_async_callback(models.aclose)
         stack.push_async_callback(sequencer.stop)
         objects = LocalObjects(settings.data_dir / "objects", keyring)
+        await asyncio.to_thread(objects.sweep)
         rates = RateCard.load(settings.data_dir / "rates")
-        commands = Commands(sequencer, keyring)
         cursors, leadership = PostgresCursors(opened), PostgresLeadership(conninfo)
         spending = Spending(
             commands=commands,
             reader=store,
-            prompts=Prompts(store, keyring, objects, render),
+            prompts=Prompts(store, keyring, objects, render, outputs_used),
             models=models,
             rates=rates,
             objects=objects,
+            now=now,
             pace=pace,
         )
+        recorder, relays = recorder_of(settings, opened), settings.kafka and "relay" in roles
+        if relays:  # it outlives the relay, whose last transactions it writes down
+            stack.push_async_callback(_end, asyncio.create_task(keep_running("recorder", recorder.run)))
         system = System(
             settings=settings,
             conninfo=conninfo,
             pool=opened,
             store=store,
             keyring=keyring,
+            provider_secrets=provider_secrets,
+            sweeper=sweeper,
             sequencer=sequencer,
             commands=commands,
             objects=objects,
             rates=rates,
             cursors=cursors,
-            follower=Follower(store, opened),
-            reactor=Reactor(REACTIONS, reader=store, commands=commands, cursors=cursors, leadership=leadership),
+            follower=follower_of(settings, store, opened),
+            reactor=reactor_of(
+                settings,
+                opened,
+                Reactor(REACTIONS, reader=store, commands=commands, cursors=cursors, leadership=leadership),
+                store,
+            ),
             dispatcher=dispatcher(
                 worker=_unique(settings.worker_name or f"{socket.gethostname()}-{os.getpid()}"),
                 spending=spending,
@@ -140,6 +174,7 @@ async def running(
                 leases=PostgresLeases(opened),
                 slots=settings.worker_slots,
             ),
+            relay=relay_of(settings, store, conninfo, observe=recorder.observe) if relays else None,
             roles=frozenset(roles),
         )
         await _follow(system, stack)
@@ -180,6 +215,9 @@ def _unique(name: str) -> str:
 
 
 async def _follow(system: System, stack: AsyncExitStack) -> None:
+    if system.relay:  # first in, last out: it takes to Kafka what the others still do while they stop
+        task = asyncio.create_task(keep_running("relay", system.relay.run), name="relay")
+        stack.push_async_callback(_end, task)
     if "projector" in system.roles:
         system.follower.start()
     stack.push_async_callback(system.follower.stop)
@@ -194,6 +232,7 @@ async def _follow(system: System, stack: AsyncExitStack) -> None:
             ("reactions", system.reactor.run),
             ("deadlines", deadlines.run),
             ("dispatcher", system.dispatcher.run),
+            ("provider keys", system.sweeper.run),
         ):
             task = asyncio.create_task(_once_tables_stand(system, name, run), name=name)
             stack.push_async_callback(_end, task)

@@ -35,6 +35,8 @@ _HEADERS = frozenset(
 )
 """Headers that leave this machine: the SDKs add others from environment variables meant for other programs."""
 
+_TELLING = 4
+"""The longest beginning of a key that may stand in a message."""
 _SENDABLE = re.compile(r"[!-~]+")
 
 _T = TypeVar("_T")
@@ -74,7 +76,16 @@ class Wire:
         """One line for a person: who failed, how, and what to do; never a key."""
         advice = f"; {ADVICE[kind]}" if kind in ADVICE else ""
         line = f"{self.provider} ({self._host}): {words}{advice}"
-        return line.replace(self._secret, "[key]") if self._secret else line
+        return self.clean(line)
+
+    def clean(self, text: str) -> str:
+        """The text without the key, also where a long message was cut off in the middle of it."""
+        if not self._secret:
+            return text
+        text = text.replace(self._secret, "[key]")
+        for length in range(len(self._secret) - 1, _TELLING, -1):
+            text = text.replace(f"{self._secret[:length]}…", "[key]…")
+        return text
 
     async def _before_sending(self, request: httpx2.Request) -> None:
         for name in [name for name in request.headers if name.lower() not in _HEADERS]:
@@ -174,7 +185,7 @@ class Attempt:
         return None
 
     def _broken(self, error: httpx2.RequestError | ValueError) -> ModelError:
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        reason = self._wire.clean(" ".join(str(error).split()))[:200] or type(error).__name__
         unsendable = isinstance(error, httpx2.LocalProtocolError | httpx2.UnsupportedProtocol)
         if unsendable or (isinstance(error, ValueError) and not self.sent):
             return self.failure("invalid_request", f"the request cannot be sent: {reason}")

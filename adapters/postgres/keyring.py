@@ -37,6 +37,7 @@ INSTALLATION = UUID(int=0)
 _FORMAT = b"\x01"
 _SELECT: Final = "select subject, wrapped from subject_keys where subject = any(%s)"
 _INSERT: Final = "insert into subject_keys (subject, wrapped) values (%s, %s) on conflict (subject) do nothing"
+_DESTROYED: Final = "select subject from subject_keys where destroyed_at is not null"
 _BURY: Final = (
     "insert into subject_keys (subject, destroyed_at) values (%s, clock_timestamp()) on conflict (subject) do nothing"
 )
@@ -128,6 +129,13 @@ class PostgresKeyring:
         self._hold(subject, _Held(None, time.monotonic()))
         await asyncio.sleep(self._recheck_seconds)
         return destroyed
+
+    async def destroyed(self) -> frozenset[UUID]:
+        """The subjects of every key that was destroyed."""
+        with _unavailable_when_away():
+            async with self._pool.connection() as connection:
+                rows: list[tuple[UUID]] = await (await connection.execute(_DESTROYED)).fetchall()
+        return frozenset(subject for (subject,) in rows)
 
     # --- what is known ---
 

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import secrets
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, LiteralString
 from uuid import UUID
@@ -40,6 +40,9 @@ _READ_STREAM: Final = (
     + COLUMNS
     + " from events where stream_id = %(stream_id)s and position <= %(up_to)s and version > %(after)s"
     " order by version limit %(limit)s"
+)
+_READ_STREAMS: Final = (
+    "select " + COLUMNS + " from events where stream_id = any(%(stream_ids)s) order by stream_id, version"
 )
 _HEAD: Final = "select coalesce(max(position), 0) from events"
 END: Final = 2**63 - 1
@@ -147,6 +150,13 @@ class PostgresLog:
         """One aggregate's history in order of version."""
         wanted = {"stream_id": stream_id, "up_to": END if up_to is None else up_to, "after": after, "limit": limit}
         return await self._fetch(_READ_STREAM, wanted)
+
+    async def read_streams(self, stream_ids: Collection[UUID]) -> Mapping[UUID, Sequence[StoredEvent]]:
+        """Several aggregates' histories in one round trip."""
+        found: dict[UUID, list[StoredEvent]] = {each: [] for each in stream_ids}
+        for stored in await self._fetch(_READ_STREAMS, {"stream_ids": list(found)}):
+            found[stored.stream_id].append(stored)
+        return found
 
     async def wait(self, after: int, timeout: float) -> int:  # noqa: ASYNC109 -- late is an answer, not an error
         """The head, as soon as it is above `after` or the time is over. Polls in case a notification was lost."""

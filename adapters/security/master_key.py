@@ -1,4 +1,4 @@
-"""The master key's file: 32 random bytes that wrap every subject's key, readable by its owner alone."""
+"""The master key: 32 random bytes that wrap every other key; in a file that its owner alone reads, or given to us."""
 
 import base64
 import binascii
@@ -6,19 +6,25 @@ import os
 import secrets
 from pathlib import Path
 
+from pydantic import SecretStr
+
 from adapters.durable_files import PRIVATE_FILE, make_folder, sync_folder
 from adapters.security.sealing import KEY_BYTES
 from domain.errors import Refused
 
 FILE_NAME = "master.key"
+VARIABLE = "TOYBOX_MASTER_KEY"
 _WIDER_THAN_OWNER = 0o077
 
 
-def master_key(data_dir: Path) -> bytes:
-    """The key in `<data_dir>/master.key`; made on first use, by exactly one of the processes that start together.
+def master_key(data_dir: Path, given: SecretStr | None = None) -> bytes:
+    """The key that was given, else that in `<data_dir>/master.key`.
 
-    Refused when others may read the file or when it holds anything but a key: a guess could only lose data.
+    The file is made on first use, by exactly one of the processes that start together. Refused when others may read
+    it or when either holds anything but a key: a guess could only lose data.
     """
+    if given is not None:
+        return _decode(given.get_secret_value().encode(), VARIABLE)
     path = data_dir / FILE_NAME
     if not path.exists():
         _create(path)
@@ -27,7 +33,7 @@ def master_key(data_dir: Path) -> bytes:
         raise Refused(
             f"{path} can be read by others (mode {mode:04o}): run chmod 600 {path}", code="master_key_exposed"
         )
-    return _decode(path)
+    return _decode(_content(path), str(path))
 
 
 def _create(path: Path) -> None:
@@ -49,24 +55,29 @@ def _create(path: Path) -> None:
     sync_folder(path.parent)
 
 
-def _decode(path: Path) -> bytes:
+def _content(path: Path) -> bytes:
     try:
-        key = base64.b64decode(path.read_bytes().strip(), validate=True)
+        return path.read_bytes()
     except PermissionError as error:
         raise Refused(
             f"{path} cannot be read by this account: run toybox as the account that owns it",
             code="master_key_unreadable",
         ) from error
+
+
+def _decode(text: bytes, where: str) -> bytes:
+    try:
+        key = base64.b64decode(text.strip(), validate=True)
     except (binascii.Error, ValueError) as error:
-        raise _malformed(path) from error
+        raise _malformed(where) from error
     if len(key) != KEY_BYTES:
-        raise _malformed(path)
+        raise _malformed(where)
     return key
 
 
-def _malformed(path: Path) -> Refused:
+def _malformed(where: str) -> Refused:
     return Refused(
-        f"{path} does not hold a master key (base64 of {KEY_BYTES} bytes): put the right file back from its backup; "
+        f"{where} does not hold a master key (base64 of {KEY_BYTES} bytes): put the right one back from its backup; "
         "without it nothing that was sealed can be read",
         code="master_key_malformed",
     )

@@ -38,6 +38,8 @@ class Listener:
         self.selection = selection
         self.position = position
         """Everything up to here was served, or was of no interest."""
+        self.began_after = self.delivered = position
+        """`delivered`: everything of interest up to here was handed to the connection."""
         self.key_id = key_id
         self.beat_at = 0.0
         self._tail = tail
@@ -75,6 +77,7 @@ class Listener:
         try:
             yield COMMENT + self._beat()
             while not self._gone:
+                self.delivered = self.position  # the connection asks for more: it has taken what it was given
                 if last_words := self._last_words():
                     yield last_words
                     return

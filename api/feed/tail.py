@@ -68,6 +68,11 @@ class Tail:
         """How many listen."""
         return len(self._listeners)
 
+    @property
+    def listening(self) -> Sequence["Listener"]:
+        """Who listens, by how far each has been served."""
+        return sorted(self._listeners, key=lambda listener: listener.delivered)
+
     async def close(self) -> None:
         """Say goodbye to everybody: the process is stopping."""
         self.closing = True

@@ -158,7 +158,9 @@ class QualitySpec(Value):
 
     checkpoints: tuple[Slug, ...] = Field(default=(), description="Agents whose output a person must approve")
     retries: Retries = 2
-    minimum_score: Score | None = None
+    minimum_score: Score | None = Field(
+        default=None, description="Kept and shown; without effect, because no evaluation scores results yet"
+    )
 
 
 class Blueprint(Value):

@@ -21,6 +21,7 @@ class QualitySettings(Value):
     retries: Annotated[int, Field(ge=0, le=10)] = 2
     """Attempts after the first, for agents whose definition does not say."""
     minimum_score: Annotated[Fraction, Field(ge=0, le=1)] | None = None
+    """Kept for evaluations, which do not exist yet: nothing scores results so far, so nothing is held to it."""
 
 
 class ProjectSettings(Value):

@@ -52,12 +52,14 @@ class CheckpointViews(Document[CheckpointView]):
     """Answers "what waits for a decision, and who decided what?": one view per checkpoint."""
 
     name = "checkpoint_views"
+    version = 2
     columns: ClassVar[Mapping[str, Column]] = {
         "status": Column(),
         "agent_id": Column("uuid"),
         "requested_at": Column(),
     }
     indexes: ClassVar[Sequence[Sequence[str]]] = (
+        ("requested_at",),
         ("status", "requested_at"),
         ("project_id", "requested_at"),
         ("agent_id", "requested_at"),

@@ -86,6 +86,7 @@ class Costs(Tables):
     """Answers "what did it cost, and why exactly?": a fact per attempt, and sums per project, agent, model and day."""
 
     name = "costs"
+    version = 2
 
     @on(Cost.Recorded, Cost.Corrected, Project.Created, Project.SettingsChanged, Agent.Defined)
     async def apply(self, connection: Connection, batch: Sequence[Applied]) -> None:

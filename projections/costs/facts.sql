@@ -19,6 +19,7 @@ create table cost_facts (
     estimated    boolean     not null,
     lines        json        not null
 );
+create index cost_facts_in_order on cost_facts (position);
 create index cost_facts_of_project on cost_facts (project_id, position);
 create index cost_facts_of_agent on cost_facts (agent_id, position);
 create index cost_facts_of_job on cost_facts (job_id);

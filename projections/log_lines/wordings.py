@@ -53,6 +53,7 @@ says(Agent.Removed, "removed", "warning")
 says(LlmJob.Queued, "queued for {provider}/{model}")
 says(LlmJob.Admitted, "try {attempt} admitted for {worker}: at most {bound} USD at rate {rate_id}")
 says(LlmJob.Started, "try {attempt} sent, to be answered by {hold_expires_at}")
+says(LlmJob.FirstToken, "try {attempt} began to answer after {first_token_ms} ms")
 says(
     LlmJob.Parked,
     "parked: {requested} USD do not fit under {limit} USD of {scope} ({settled} spent, {held} held)",

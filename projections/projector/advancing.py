@@ -6,7 +6,7 @@ from typing import Final
 from uuid import UUID
 
 from domain.errors import Unavailable
-from domain.log import LogReader
+from domain.log import LogReader, StoredEvent
 from projections.projector.connecting import Connection, is_fault_of_event, told
 from projections.projector.positions import Generation, move
 from projections.projector.projection import Applied, Projection
@@ -90,14 +90,19 @@ def _readable(
     if stop is None:
         return batch, heard
     if stop.position - 1 <= of.position:
-        msg = (
-            f"projection {projection.name} stops at position {of.position}: event {stop.type} version "
-            f"{stop.schema_version} was written by a newer toybox; upgrade this process"
-        )
-        raise Unavailable(msg, code="newer_event", position=stop.position)
+        raise newer(projection, of, stop)
     return Slice(batch.after, stop.position - 1, batch.items), [
         each for each in heard if each.stored.position < stop.position
     ]
+
+
+def newer(projection: Projection, of: Generation, stop: StoredEvent) -> Unavailable:
+    """What is said of an event that only a newer toybox can read."""
+    msg = (
+        f"projection {projection.name} stops at position {of.position}: event {stop.type} version "
+        f"{stop.schema_version} was written by a newer toybox; upgrade this process"
+    )
+    return Unavailable(msg, code="newer_event", position=stop.position)
 
 
 async def _advance(
@@ -130,6 +135,17 @@ async def apply_by_key(connection: Connection, projection: Projection, batch: Se
     for events in by_key.values():
         if await _failure(connection, projection, events):
             parked += await _apply_until_one_fails(connection, projection, events)
+    return parked
+
+
+async def apply_or_park(
+    connection: Connection, projection: Projection, of: Generation, batch: Sequence[Applied]
+) -> list[Parked]:
+    """Apply a batch inside the caller's transaction; the keys that fail are parked and answered."""
+    if not batch or (await _failure(connection, projection, batch)) is None:
+        return []
+    parked = await apply_by_key(connection, projection, batch)
+    await park(connection, of, parked)
     return parked
 
 

@@ -16,6 +16,7 @@ from projections.projector.advancing import Slice, advance, read_slice
 from projections.projector.comparing import USE, Comparison
 from projections.projector.connecting import Connection, Connections
 from projections.projector.locking import building
+from projections.projector.partitions import partition_rows
 from projections.projector.positions import Generation, Superseded, generation, scratch_schema
 from projections.projector.projection import Projection
 from projections.projector.switching import place, switch
@@ -140,9 +141,15 @@ async def _forget(connection: Connection, projection: Projection) -> None:
 
 
 async def _target(connection: Connection, reader: LogReader, projection: Projection) -> int:
-    """How far to build: where the live one of the same version is, so that both can be compared; else the head."""
+    """How far to build: where the live one of the same version is, so that both can be compared; else the head.
+
+    The head also for one that is made from Kafka: should something be missing there, the build has it behind it.
+    """
     live = await generation(connection, projection.name, "live")
-    return live.position if live and live.version == projection.version else await reader.head()
+    same = live is not None and live.version == projection.version
+    if live and same and not await partition_rows(connection, live):
+        return live.position
+    return await reader.head()
 
 
 async def _catch_up(

@@ -12,15 +12,21 @@ from projections.projector.connecting import Connection, Connections
 
 _KEY: Final = "hashtextextended('toybox ' || %s || ' ' || current_schema() || '.' || %s, 0)"
 _TRY: Final = f"select pg_try_advisory_lock({_KEY})"
+_TRY_SHARED: Final = f"select pg_try_advisory_lock_shared({_KEY})"
 _FREE: Final = f"select pg_advisory_unlock({_KEY})"
+_FREE_SHARED: Final = f"select pg_advisory_unlock_shared({_KEY})"
 _FREE_ALL: Final = "select pg_advisory_unlock_all()"
 
 
 class Leadership:
-    """The projections that this process follows, all held by one connection: when that goes, so do they."""
+    """The projections that this process follows, all held by one connection: when that goes, so do they.
 
-    def __init__(self, connections: Connections) -> None:
+    Workers that follow partitions share a projection among them, but not with one that follows the log itself.
+    """
+
+    def __init__(self, connections: Connections, *, shared: bool = False) -> None:
         self._connections = connections
+        self._try, self._free = (_TRY_SHARED, _FREE_SHARED) if shared else (_TRY, _FREE)
         self._lent = AsyncExitStack()
         self._connection: Connection | None = None
         self._turn = asyncio.Lock()
@@ -36,7 +42,7 @@ class Leadership:
             connection = await self._alive()
             if projection in self._held:
                 return True
-            row = await (await connection.execute(_TRY, ["follows", projection])).fetchone()
+            row = await (await connection.execute(self._try.encode(), ["follows", projection])).fetchone()
             if row and row[0]:
                 self._held.add(projection)
             return projection in self._held
@@ -49,7 +55,7 @@ class Leadership:
             self._held.discard(projection)
             if self._connection:
                 with suppress(psycopg.Error):  # a lost connection holds no lock
-                    await self._connection.execute(_FREE, ["follows", projection])
+                    await self._connection.execute(self._free.encode(), ["follows", projection])
 
     async def close(self) -> None:
         """Give all of them up."""

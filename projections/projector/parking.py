@@ -1,7 +1,7 @@
 """Parked keys: which wait, since when and why, and how they are taken up again."""
 
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 from uuid import UUID
@@ -12,7 +12,8 @@ from domain.errors import NotFound, Unavailable
 from domain.log import LogReader, StoredEvent
 from projections.projector.advancing import Parked, apply_by_key, park
 from projections.projector.connecting import Connection, Connections
-from projections.projector.positions import Generation, Superseded, generation, move
+from projections.projector.delivering import note_retried
+from projections.projector.positions import Generation, Held, Superseded, generation, hold
 from projections.projector.projection import Applied, Projection
 
 CHUNK = 1000
@@ -28,7 +29,11 @@ _INCOMPLETE: Final = (
     "select min(p.position) from projection_parked p join projection_positions g using (generation)"
     " where g.status = 'live' and p.projection = %(projection)s and (%(key)s::uuid is null or p.key = %(key)s)"
 )
-_UNPARK: Final = "delete from projection_parked where generation = %s and key = %s returning position"
+_UNPARK: Final = (
+    "delete from projection_parked as parked where generation = %(of)s and key = %(key)s returning position,"
+    " (select own.position from projection_partitions own"
+    " where own.generation = parked.generation and own.partition = parked.partition)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +71,7 @@ async def incomplete_since(connection: Connection, projection: str, key: UUID | 
 
 
 async def retry(connections: Connections, reader: LogReader, projection: Projection, key: UUID) -> Retried:
-    """Take up a parked key: its events from the parked one up to the projection's position, in one transaction.
+    """Take up a parked key: its events from the parked one up to where its follower is, in one transaction.
 
     The follower of this projection waits meanwhile, and goes on with the key unparked. A key that fails again stays
     parked, from the event that failed now. NotFound when it is not parked, Unavailable while it is being built.
@@ -77,35 +82,31 @@ async def retry(connections: Connections, reader: LogReader, projection: Project
             msg = f"projection {projection.name} is not live in version {projection.version}; wait for its rebuild"
             raise Unavailable(msg)
         async with connection.transaction():
-            live = await _hold(connection, live)
-            row = await (await connection.execute(_UNPARK, [live.generation, key])).fetchone()
+            held = await _hold(connection, live)
+            row = await (await connection.execute(_UNPARK, {"of": live.generation, "key": key})).fetchone()
             if row is None:
                 msg = f"key {key} of projection {projection.name} is not parked"
                 raise NotFound(msg)
             applied, failed = 0, list[Parked]()
-            async for batch in _events_of(reader, projection, key, int(row[0]), live.position):
+            up_to = held.position if row[1] is None else int(row[1])
+            async for batch in _events_of(reader, projection, key, int(row[0]), up_to):
                 failed = await apply_by_key(connection, projection, batch)
                 applied += sum(1 for each in batch if not failed or each.stored.position < failed[0].position)
                 if failed:
                     break
             await park(connection, live, failed)
+            through = failed[0].position - 1 if failed else up_to
+            await note_retried(connection, live.generation, key, first=int(row[0]), up_to=through)
     return Retried(applied, failed[0] if failed else None)
 
 
-async def _hold(connection: Connection, live: Generation) -> Generation:
+async def _hold(connection: Connection, live: Generation) -> Held:
     """Lock the position where it is now: nobody applies to this projection until the transaction ends."""
-    row = await (
-        await connection.execute(
-            "select position from projection_positions where generation = %s for update", [live.generation]
-        )
-    ).fetchone()
-    now = replace(live, position=int(row[0]) if row else live.position)
     try:
-        await move(connection, now, now.position)
+        return await hold(connection, live)
     except Superseded as rebuilt:
         msg = f"projection {live.projection} was rebuilt this moment: see whether the key is still parked"
         raise Unavailable(msg) from rebuilt
-    return now
 
 
 async def _events_of(

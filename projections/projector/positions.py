@@ -11,6 +11,7 @@ from psycopg.rows import class_row
 
 from domain.errors import Unavailable
 from projections.projector.connecting import Connection, Connections, unavailable_when_away
+from projections.projector.delivering import note_applied
 
 POLL_SECONDS = (0.01, 0.02, 0.05, 0.1, 0.2)
 """How often a waiter in another process than the follower looks; the last one repeats."""
@@ -23,7 +24,9 @@ _REACHED: Final = "select projection, position from projection_positions where s
 _MOVE: Final = (
     "update projection_positions set position = %(to)s, updated_at = clock_timestamp()"
     " where generation = %(generation)s and status = %(status)s and position = %(from)s"
+    " and not exists (select from projection_partitions where generation = %(generation)s)"
 )
+_HOLD: Final = "select position from projection_positions where generation = %s and status = %s for update"
 _NOW: Final = "select status, position from projection_positions where generation = %s"
 # Read models are derived from a durable log: a crash of the server takes the last rows and their position together.
 _SETTINGS: Final = (
@@ -86,9 +89,30 @@ async def move(connection: Connection, of: Generation, to: int) -> frozenset[UUI
             _MOVE, {"to": to, "generation": of.generation, "status": of.status, "from": of.position}
         )
         parked = await connection.execute(_PARKED, [of.generation])
+        await note_applied(connection, of.generation, after=of.position, up_to=to)
     if moved.rowcount != 1:
         raise Superseded(await _why(connection, of))
     return frozenset(row[0] for row in await parked.fetchall())
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A generation as it is under its lock: where it stands, and which keys wait."""
+
+    position: int
+    waiting: frozenset[UUID]
+
+
+async def hold(connection: Connection, of: Generation) -> Held:
+    """Lock a generation inside the caller's transaction, wherever it stands by now. Superseded when it was replaced."""
+    async with connection.pipeline():
+        await connection.execute(_SETTINGS, {"schema": of.scratch})
+        found = await connection.execute(_HOLD, [of.generation, of.status])
+        parked = await connection.execute(_PARKED, [of.generation])
+    row = await found.fetchone()
+    if row is None:
+        raise Superseded(await _why(connection, of))
+    return Held(int(row[0]), frozenset(each[0] for each in await parked.fetchall()))
 
 
 async def _why(connection: Connection, of: Generation) -> str:

@@ -12,6 +12,8 @@ from domain.log import LogReader
 from projections.projector.advancing import advance, read_slice
 from projections.projector.comparing import USE, Comparison, figures
 from projections.projector.connecting import Connection
+from projections.projector.delivering import forget_old
+from projections.projector.partitions import furthest
 from projections.projector.positions import Generation, Superseded, scratch_schema
 from projections.projector.projection import Projection
 
@@ -52,8 +54,10 @@ async def switch(
     async with connection.transaction():
         home, path = await place(connection)
         live, build = await _lock_both(connection, projection, build)
-        while live and build.position < live.position:
-            batch = await read_slice(reader, projection, build.position, live.position)
+        # Where Kafka is followed, some partitions are ahead of the others: none of them may go back.
+        end = await furthest(connection, live) if live else 0
+        while build.position < end:
+            batch = await read_slice(reader, projection, build.position, end)
             build = (await advance(connection, projection, build, batch)).generation
         comparison = await _compare(connection, projection, live, build, path)
         if not accept(comparison):
@@ -65,6 +69,7 @@ async def switch(
             await _drop_tables(connection, home, live.tables)
             await connection.execute(_RETIRE, [live.generation])
             await connection.execute(_UNPARK, [live.generation])
+            await forget_old(connection)
         tables = await _move_in(connection, projection, home)
         await connection.execute(_PROMOTE, [tables, build.generation])
         await connection.execute("set local synchronous_commit = on")

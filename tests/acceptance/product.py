@@ -93,7 +93,7 @@ class Product:
         for name, value in values.items():
             text: str | Text = str(value)
             if len(str(value).encode()) > INLINE_TEXT:
-                stored = await self.system.objects.put(self.project, str(value).encode())
+                stored = await self.system.objects.put(self.project, str(value).encode(), makes_key=True)
                 text = Text(digest=stored.digest, size=stored.size)
             given.append(GivenInput(name=name, kind=loaded.blueprint.inputs[name].type, text=text))
         await self.send(

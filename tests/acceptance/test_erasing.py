@@ -6,7 +6,7 @@ from uuid import uuid4
 
 import pytest
 
-from adapters.blueprints import render
+from adapters.blueprints import outputs_used, render
 from commands.projects import ChangeProjectSettings, PauseProject, ResetProject, StartProject
 from domain.agents import Agent
 from domain.errors import NotFound, Refused, ToyboxError
@@ -70,8 +70,9 @@ async def test_what_was_sealed_is_gone_from_every_read_and_the_log_stays_as_it_w
                 with pytest.raises((NotFound, Refused)) as gone:
                     await each.objects.read(toybox.project, digest.digest)
                 assert gone.value.code == "erased"
+                prompts = Prompts(each.store, each.keyring, each.objects, render, outputs_used)
                 with pytest.raises(ToyboxError, match=r"destroyed|erased"):
-                    await Prompts(each.store, each.keyring, each.objects, render).messages(await toybox.job("reader"))
+                    await prompts.messages(await toybox.job("reader"))
 
         after = await toybox.log()
         assert after == before

@@ -66,3 +66,14 @@ async def test_a_cancel_aborts_the_call_in_flight_and_its_cost_counts(
             budget = await toybox.budget()
             assert (budget.settled, budget.held) == (Decimal(bound), 0)
             assert len(vendor.entries()) == 1
+
+
+async def test_what_an_interrupted_upload_left_behind_is_gone_after_the_next_start(
+    database: str, tmp_path: Path
+) -> None:
+    async with product(database, tmp_path, roles=()) as toybox:
+        left = toybox.system.settings.data_dir / "objects" / "incoming" / "half"
+        await asyncio.to_thread(left.parent.mkdir, parents=True)
+        await asyncio.to_thread(left.write_bytes, b"half an upload")
+    async with product(database, tmp_path, roles=(), project=toybox.project):
+        assert not await asyncio.to_thread(left.exists)

@@ -98,6 +98,9 @@ async def test_a_reader_gets_slices_by_project_type_and_position(store: Store) -
     assert [each.position for each in await store.read(0, 9, up_to=2)] == [1, 2]
     assert [each.version for each in await store.read_stream(counter(2))] == [1, 2]
     assert [each.version for each in await store.read_stream(counter(2), up_to=3)] == [1]
+    found = await store.read_streams([counter(2), counter(99)])
+    assert [each.version for each in found[counter(2)]] == [1, 2]
+    assert found[counter(99)] == []
     log = await store.read(0, 9)
     assert await store.position_at(log[1].recorded_at) >= 2
     assert await store.position_at(datetime(2000, 1, 1, tzinfo=UTC)) == 0

@@ -25,8 +25,9 @@ async def opened(database: str) -> AsyncIterator[AsyncConnectionPool[Any]]:
         async with made.connection() as connection:
             await connection.execute(
                 "create table llm_jobs (job_id uuid primary key, status text, priority integer, attempt integer,"
-                " queued_position bigint, not_before timestamptz, started_at timestamptz)"
+                " queued_position bigint, not_before timestamptz, started_at timestamptz, project_id uuid)"
             )
+            await connection.execute("create table idle_projects (project_id uuid primary key)")
             await connection.execute(
                 "create table deadlines (kind text, stream_id uuid, key uuid, position bigint, due_at timestamptz)"
             )
@@ -97,6 +98,29 @@ async def test_the_most_urgent_jobs_come_first_and_those_that_are_leased_not_at_
     assert await jobs.ready(10) == [job(4), job(1), job(3)]
     assert await jobs.ready(10, skipping=[job(1)]) == [job(4), job(3)]
     assert await jobs.ready(1) == [job(4)]
+
+
+async def test_jobs_of_a_project_that_does_not_run_are_left_out_until_it_does(
+    opened: AsyncConnectionPool[Any],
+) -> None:
+    for number in (1, 2, 3):
+        await queue(opened, number)
+    await put(opened, "update llm_jobs set project_id = job_id where queued_position > 1")
+    await put(opened, "insert into idle_projects values (%s)", job(2))
+    jobs = PostgresJobQueue(opened)
+    assert await jobs.ready(10) == [job(1), job(3)]
+    await put(opened, "delete from idle_projects")
+    assert await jobs.ready(10) == [job(1), job(2), job(3)]
+
+
+async def test_leases_of_workers_that_died_long_ago_are_swept_and_no_others(opened: AsyncConnectionPool[Any]) -> None:
+    leases = PostgresLeases(opened)
+    await leases.claim([job(1)], "dead", 10)
+    await age(opened, 100)
+    await leases.claim([job(2)], "alive", 10)
+    await leases.sweep(99)
+    async with opened.connection() as connection:
+        assert await (await connection.execute("select resource from leases")).fetchall() == [(job(2),)]
 
 
 async def test_how_long_a_lease_lasts_is_the_installations_choice(opened: AsyncConnectionPool[Any]) -> None:

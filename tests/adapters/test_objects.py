@@ -1,10 +1,6 @@
 """The object store: whole or not at all, addressed by digest, sealed, read by ranges, erased with its key."""
 
 import asyncio
-import errno
-import hashlib
-import os
-import random
 import shutil
 import stat
 from collections.abc import AsyncIterator, Callable
@@ -17,47 +13,13 @@ from adapters.objects.local import LocalObjects
 from adapters.security.sealing import SEAL_OVERHEAD, MemoryKeyring
 from commands.objects import Objects, StoredObject
 from domain.errors import NotFound, Refused, Unavailable
-from domain.values import derived_id
+from tests.adapters.contents import ADA, BOB, NOBODY, content, digest_of, files, in_pieces
 
-ADA, BOB = (derived_id("test-subject", name) for name in ("ada", "bob"))
 SIZES = [0, 1, 1000, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK, 20 * CHUNK + 77]
-
-
-def content(size: int, seed: int = 1) -> bytes:
-    return random.Random(seed).randbytes(size)
-
-
-def digest_of(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
-
-
-async def in_pieces(data: bytes, length: int = 10_000) -> AsyncIterator[bytes]:
-    for at in range(0, len(data), length):
-        await asyncio.sleep(0)
-        yield data[at : at + length]
 
 
 async def ranged(store: Objects, data: bytes, start: int = 0, end: int | None = None) -> bytes:
     return b"".join([piece async for piece in await store.open(ADA, digest_of(data), start=start, end=end)])
-
-
-def files(folder: Path) -> list[Path]:
-    return [path for path in folder.rglob("*") if path.is_file()]
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return tmp_path / "data" / "objects"
-
-
-@pytest.fixture
-def keyring() -> MemoryKeyring:
-    return MemoryKeyring()
-
-
-@pytest.fixture
-def store(folder: Path, keyring: MemoryKeyring) -> LocalObjects:
-    return LocalObjects(folder, keyring)
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -149,13 +111,25 @@ async def test_a_range_reads_only_the_chunks_it_touches(store: Objects, folder: 
 
 
 async def test_what_was_never_stored_is_not_found(store: Objects, keyring: MemoryKeyring) -> None:
-    for digest in ("0" * 64, "../../../etc/passwd", "", "A" * 64):
-        assert not await store.exists(ADA, digest)
-        for ask in (store.read, store.size, store.open):
-            with pytest.raises(NotFound) as refused:
-                await ask(ADA, digest)
-            assert refused.value.code == "not_found"
-    assert not keyring._sealers, "looking must not make a key"
+    for subject in (ADA, NOBODY):
+        for digest in ("0" * 64, "../../../etc/passwd", "", "A" * 64):
+            assert not await store.exists(subject, digest)
+            for ask in (store.read, store.size, store.open):
+                with pytest.raises(NotFound) as refused:
+                    await ask(subject, digest)
+                assert refused.value.code == "not_found"
+    assert NOBODY not in keyring._sealers, "looking must not make a key"
+
+
+async def test_only_who_is_about_to_be_created_gets_a_key_by_storing(
+    store: Objects, keyring: MemoryKeyring, folder: Path, given_as
+) -> None:
+    with pytest.raises(NotFound):
+        await store.put(NOBODY, given_as(b"a stranger's"))
+    assert NOBODY not in keyring._sealers
+    assert not files(folder)
+    stored = await store.put(NOBODY, given_as(b"a newcomer's"), makes_key=True)
+    assert await store.read(NOBODY, stored.digest) == b"a newcomer's"
 
 
 async def test_content_that_is_not_what_its_digest_says_is_not_given_out(
@@ -261,64 +235,7 @@ async def test_chunks_of_another_file_do_not_fit(store: Objects, folder: Path) -
         await store.read(ADA, one.digest)
 
 
-# --- disks and crashes ---
-
-
-@pytest.fixture(params=["at once", "as a stream"])
-def given_as(request: pytest.FixtureRequest) -> Callable[[bytes], bytes | AsyncIterator[bytes]]:
-    return in_pieces if request.param == "as a stream" else bytes
-
-
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
-async def test_a_full_disk_says_what_is_missing_where_and_leaves_nothing(
-    store: Objects, folder: Path, monkeypatch: pytest.MonkeyPatch, given_as, number: int
-) -> None:
-    await store.put(ADA, b"so that the folders are there")
-    data = content(5 * CHUNK)
-    with monkeypatch.context() as full:
-        full.setattr("os.fsync", lambda _: (_ for _ in ()).throw(OSError(number, os.strerror(number))))
-        with pytest.raises(Unavailable, match="is full") as refused:
-            await store.put(ADA, given_as(data))
-    assert refused.value.code == "disk_full"
-    assert str(folder) in str(refused.value)
-    assert f"{sealed_size(len(data))} bytes are needed" in str(refused.value)
-    assert refused.value.details["needed"] == sealed_size(len(data))
-    assert len(files(folder)) == 1
-    await store.put(ADA, given_as(data))
-    assert await store.read(ADA, digest_of(data)) == data
-
-
-async def test_a_disk_that_cannot_even_take_a_folder_is_full_too(
-    store: Objects, folder: Path, monkeypatch: pytest.MonkeyPatch, given_as
-) -> None:
-    def full(*_: object, **__: object) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr("pathlib.Path.mkdir", full)
-    with pytest.raises(Unavailable, match="make room there") as refused:
-        await store.put(ADA, given_as(b"content"))
-    assert str(folder) in str(refused.value)
-
-
-async def test_another_failure_of_the_disk_is_not_called_full(
-    store: Objects, folder: Path, monkeypatch: pytest.MonkeyPatch, given_as
-) -> None:
-    await store.put(ADA, b"so that the folders are there")
-    with monkeypatch.context() as broken:
-        broken.setattr("os.fsync", lambda _: (_ for _ in ()).throw(OSError(errno.EIO, "Input/output error")))
-        with pytest.raises(OSError, match="Input/output error"):
-            await store.put(ADA, given_as(content(CHUNK)))
-    assert len(files(folder)) == 1
-
-
-async def test_a_stream_that_breaks_off_leaves_nothing(store: Objects, folder: Path) -> None:
-    async def broken() -> AsyncIterator[bytes]:
-        yield content(3 * CHUNK)
-        raise ConnectionResetError
-
-    with pytest.raises(ConnectionResetError):
-        await store.put(ADA, broken())
-    assert not files(folder)
+# --- crashes ---
 
 
 async def test_what_a_crash_left_is_swept_and_what_is_being_written_is_not(store: LocalObjects, folder: Path) -> None:

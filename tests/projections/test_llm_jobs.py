@@ -9,13 +9,14 @@ from psycopg_pool import AsyncConnectionPool
 from adapters.postgres.following import PostgresJobQueue
 from commands.budgets import ChangeBudgetLimit, OpenBudget
 from commands.llm_jobs import CancelLlmJob, DeliverLlmResult, DenyLlmJob, LoseAttempt, RequeueLlmJob
+from commands.projects import CancelProject, ResumeProject
 from domain.following import LostJob
-from domain.ids import attempt_id
+from domain.ids import attempt_id, job_id
 from domain.llm_jobs import LlmJob
 from projections.costs import Costs
 from projections.llm_jobs import JobFilter, JobView, LlmJobs, attempts_of, job, jobs, queue_depth
 from projections.projector import Connections, reading, rebuild
-from tests.commands.staging import EVERYTHING, GLOBAL, admit, complete, fail, queue
+from tests.commands.staging import EVERYTHING, GLOBAL, PauseStage, StageAgentJob, admit, complete, fail, queue
 from tests.projections.playing import Play, follow
 from tests.projections.town import busy
 from tests.support.story import telling
@@ -175,3 +176,21 @@ async def test_jobs_are_listed_by_project_agent_and_status(connections: Connecti
         positions = [each.queued_at for each in done.items]
         assert positions == sorted(positions, reverse=True)
         assert (await jobs(read.connection, JobFilter(model="unheard-of"))).items == []
+
+
+async def test_the_queue_shows_jobs_of_projects_that_run_and_of_no_project(
+    connections: AsyncConnectionPool[Any],
+) -> None:
+    async with telling() as story:
+        play, stage = Play(story), StageAgentJob(project_id=story.id("p"))
+        of_project, waiting = job_id(stage.agent_id, 1, 1), PostgresJobQueue(connections)
+        for command, ready in (
+            (queue(ONE), {ONE}),
+            (stage, {ONE, of_project}),
+            (PauseStage(project_id=stage.project_id), {ONE}),
+            (ResumeProject(project_id=stage.project_id), {ONE, of_project}),
+            (CancelProject(project_id=stage.project_id), {ONE}),
+        ):
+            await play.do(command)
+            await follow(connections, play, LlmJobs())
+            assert set(await waiting.ready(10)) == ready

@@ -43,12 +43,13 @@ from commands.projects import (
     ResumeProject,
     StartProject,
 )
+from commands.provider_keys import EndKeyOverlap, NoteKeyUse, RevokeProviderKey, RotateProviderKey, StoreProviderKey
 from commands.providers import ConfigureProvider, RegisterProvider, RemoveProvider
 from domain.agents import Agent
 from domain.budgets import Budget
 from domain.checkpoints import Asset, Checkpoint, Decision
 from domain.identity.access_keys import AccessKey
-from domain.ids import Scope
+from domain.ids import Scope, provider_key_id
 from domain.kernel import Aggregate
 from domain.llm_jobs import LlmJob
 from domain.projects import Project, QualitySettings
@@ -125,6 +126,29 @@ class Town(Play):
         for _ in range(3):
             await self._project()
         await self._operate()
+        await self.react()
+        await self._pay()
+
+    async def _pay(self) -> None:
+        """Everything that can happen to provider keys; no die, so that towns stay as they were."""
+
+        def kept(number: int, **more: object) -> dict[str, Any]:
+            facts = {"kept_at": self.story.clock.now, "last_four": "abcd", "fingerprint": f"{number:064x}"}
+            return {"secret_id": UUID(int=number), **facts, **more}
+
+        project = next(iter(self.streams[Project]))
+        one, own = provider_key_id("scripted", "default"), provider_key_id("scripted", "own")
+        for command in (
+            StoreProviderKey(**kept(1, provider="scripted")),
+            NoteKeyUse(key_id=one, secret_id=UUID(int=1)),
+            RotateProviderKey(**kept(2, key_id=one, overlap_seconds=0)),
+            EndKeyOverlap(key_id=one, secret_id=UUID(int=1)),
+            RotateProviderKey(**kept(3, key_id=one)),
+            StoreProviderKey(**kept(4, provider="scripted", label="own", project_id=project)),
+            RevokeProviderKey(key_id=own),
+            StoreProviderKey(**kept(5, provider="scripted", label="own", project_id=project)),
+        ):
+            await self.send(command)
 
     async def _project(self) -> None:
         """A new one, unless enough of them are under way."""

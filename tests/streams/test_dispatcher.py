@@ -2,18 +2,34 @@
 
 import asyncio
 import time
+from dataclasses import dataclass, field, replace
+from datetime import date, timedelta
 from decimal import Decimal
 
 import pytest
 
 from commands.handling import Command
-from commands.llm_jobs import AdmitLlmJob, CancelLlmJob, CompleteAttempt, LoseAttempt
+from commands.llm_jobs import AdmitLlmJob, CancelLlmJob, CompleteAttempt, LoseAttempt, ReportFirstToken
 from commands.models import ModelError
+from commands.projects import ResumeProject
 from domain.errors import Refused, Unavailable
 from domain.ids import attempt_id
+from domain.rates import Rate
 from domain.values import NAMESPACE
 from streams.dispatcher import Dispatcher, Pace
-from tests.streams.workshop import Workshop
+from tests.commands.staging import PauseStage, StageAgentJob
+from tests.streams.workshop import QUICK, OnePrice, Workshop
+
+
+@dataclass
+class Asked(OnePrice):
+    """Remembers of which days rates were asked for."""
+
+    days: list[date] = field(default_factory=list[date])
+
+    def rate(self, provider: str, model: str, at: date) -> Rate:
+        self.days.append(at)
+        return super().rate(provider, model, at)
 
 
 async def test_a_queued_job_is_admitted_asked_once_and_settled(shop: Workshop) -> None:
@@ -36,6 +52,46 @@ async def test_a_job_that_its_read_model_still_shows_as_queued_is_not_looked_at_
         await asyncio.sleep(0.6)
     assert shop.queue.looks - before < 40
     assert len(shop.model.asked) == 1
+
+
+async def test_the_first_token_is_told_while_the_answer_goes_on(shop: Workshop) -> None:
+    job = await shop.queue_job()
+    shop.model.pause = asyncio.Event()
+    shop.model.go.set()
+    async with shop.worker():
+        await shop.until("llm_job.first_token")
+        assert shop.job(job).status == "running"
+        shop.model.pause.set()
+        await shop.until("llm_job.completed")
+    told = {each.type: each.payload() for each in shop.story.events}
+    assert told["llm_job.first_token"]["attempt_id"] == str(attempt_id(job, 1))
+    assert told["llm_job.first_token"]["first_token_ms"] == told["llm_job.completed"]["first_token_ms"]
+
+
+async def test_an_answer_does_not_wait_for_the_log_to_take_its_first_token(shop: Workshop) -> None:
+    job = await shop.queue_job()
+
+    async def away(command: Command) -> None:
+        if isinstance(command, ReportFirstToken):
+            raise Unavailable("away")
+
+    shop.door.before = away
+    shop.model.go.set()
+    await (await shop.attempt(job)).run()
+    assert shop.job(job).status == "completed"
+    assert "llm_job.first_token" not in {each.type for each in shop.story.events}
+
+
+async def test_an_attempt_is_priced_by_the_day_on_which_it_is_sent(shop: Workshop) -> None:
+    job = await shop.queue_job()
+    queued = shop.story.clock.now.date()
+    shop.story.clock.advance(10 * 86_400)
+    shop.model.go.set()
+    asked = Asked()
+    dear = replace(shop, spending=replace(shop.spending, rates=asked))
+    await (await dear.attempt(job)).run()
+    assert shop.job(job).status == "completed"
+    assert set(asked.days) == {queued + timedelta(days=10)}
 
 
 async def test_a_cancel_aborts_the_call_and_what_it_may_cost_counts(shop: Workshop) -> None:
@@ -127,6 +183,25 @@ async def test_leases_are_renewed_for_the_jobs_that_are_worked_on_and_no_others(
         await asyncio.sleep(0.2)
     assert shop.leases.renewed
     assert all(each == {job} for each in shop.leases.renewed)
+
+
+async def test_leases_that_dead_workers_left_behind_are_swept(shop: Workshop) -> None:
+    async with shop.worker():
+        await asyncio.sleep(0.1)
+    assert min(shop.leases.swept) > 100 * Pace().lease_seconds
+
+
+async def test_a_resumed_project_need_not_wait_for_what_was_left_alone(shop: Workshop) -> None:
+    stage = StageAgentJob(project_id=shop.story.id("p"))
+    await shop.story.given(stage, PauseStage(project_id=stage.project_id))
+    patient = replace(shop.spending, pace=replace(QUICK, again_seconds=60))
+    slow = replace(shop, spending=patient)
+    slow.model.go.set()
+    async with slow.worker() as made:
+        await asyncio.sleep(0.3)
+        assert made._left_alone
+        await shop.story.given(ResumeProject(project_id=stage.project_id))
+        await slow.until("llm_job.started")
 
 
 async def test_an_answer_that_comes_after_the_key_was_destroyed_is_not_kept_but_its_cost_is(shop: Workshop) -> None:

@@ -130,3 +130,38 @@ async def test_an_event_that_a_reaction_fails_on_is_set_aside_and_the_next_one_i
     assert await repaired.retry_parked() == 1
     assert not cursors.aside
     assert shop.story.events[-1].type == "llm_job.cancelled"
+
+
+def twice(_happened: Event, stored: StoredEvent) -> Iterable[Command]:
+    """Two commands that cannot be told apart by what they are about."""
+    yield CancelLlmJob(job_id=stored.stream_id, reason="never_mind")
+    yield CancelLlmJob(job_id=stored.stream_id, reason="on_second_thoughts")
+
+
+async def test_commands_are_known_by_what_they_are_about_not_by_their_order(shop: Workshop) -> None:
+    other = await shop.queue_job("other")
+    await shop.queue_job()
+    stored = shop.story.events[-1]
+
+    def both(_happened: Event, stored: StoredEvent) -> Iterable[Command]:
+        yield CancelLlmJob(job_id=stored.stream_id)
+        yield CancelLlmJob(job_id=other)
+
+    def turned(happened: Event, stored: StoredEvent) -> Iterable[Command]:
+        yield from reversed(list(both(happened, stored)))
+
+    for react in (both, turned):
+        cursors = Cursors()
+        reactor = made(shop, cursors, react)
+        await reactor.answer(reactor._reactions["a_sentence"], stored)
+        assert not cursors.aside
+    assert sum(each.type == "llm_job.cancelled" for each in shop.story.events) == 2
+
+
+async def test_a_command_that_is_taken_for_another_one_is_a_bug_and_set_aside(shop: Workshop) -> None:
+    await shop.queue_job()
+    cursors = Cursors()
+    async with running(made(shop, cursors, twice)):
+        await cursors.reached(len(shop.story.events))
+    assert [each.position for each in cursors.aside] == [2]
+    assert "Idempotency-Key" in cursors.aside[0].reason

@@ -9,6 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 from uuid import UUID
 
+from adapters.blueprints import outputs_used, render
 from adapters.objects.local import LocalObjects
 from commands.budgets import OpenBudget
 from commands.handling import Caller, Command, Commands
@@ -38,8 +39,10 @@ class Model:
     text: str = "An answer."
     go: asyncio.Event = field(default_factory=asyncio.Event)
     begun: asyncio.Event = field(default_factory=asyncio.Event)
+    pause: asyncio.Event | None = None
+    """Between the first token and the rest, until it is set."""
 
-    async def get(self, provider: str) -> LanguageModel:
+    async def get(self, provider: str, project_id: UUID | None = None) -> LanguageModel:
         """Every provider is this one."""
         return self
 
@@ -50,6 +53,8 @@ class Model:
         if self.fails:
             raise self.fails.pop(0)
         yield TextDelta(self.text)
+        if self.pause:
+            await self.pause.wait()
         usage = TokenUsage(input_tokens=3, output_tokens=2)
         yield ModelReply(self.text, request.model, "id", "stop", usage)
 
@@ -92,6 +97,7 @@ class Leases:
 
     held: dict[UUID, str] = field(default_factory=dict[UUID, str])
     renewed: list[set[UUID]] = field(default_factory=list[set[UUID]])
+    swept: list[float] = field(default_factory=list[float])
 
     async def claim(self, resources: Sequence[UUID], holder: str, stale_after: float) -> set[UUID]:
         free = {each for each in resources if each not in self.held}
@@ -104,6 +110,9 @@ class Leases:
 
     async def release(self, resource: UUID, holder: str) -> None:
         self.held.pop(resource, None)
+
+    async def sweep(self, stale_for: float) -> None:
+        self.swept.append(stale_for)
 
 
 class Door(Commands):
@@ -176,7 +185,7 @@ async def workshop(story: Story, folder: Path) -> Workshop:
     """With a dollar to spend."""
     await story.given(OpenBudget(scope=EVERYTHING, limit=Decimal(1)))
     objects, model = LocalObjects(folder, story.keyring), Model()
-    prompts = Prompts(story.store, story.keyring, objects, lambda template, _inputs, _outputs: template)
+    prompts = Prompts(story.store, story.keyring, objects, render, outputs_used)
     door = Door(story.sequencer, story.keyring)
-    spending = Spending(door, story.store, prompts, model, OnePrice(), objects, QUICK)
+    spending = Spending(door, story.store, prompts, model, OnePrice(), objects, story.clock, QUICK)
     return Workshop(story, door, spending, model, Queue(story), Leases())

@@ -14,25 +14,35 @@ from fastapi import FastAPI
 from adapters.blueprints import blueprint_schema, parse_blueprint, resolve_inputs
 from adapters.objects.local import LocalObjects
 from adapters.postgres.connections import pool
+from adapters.postgres.deliveries import PostgresLedger
 from adapters.postgres.event_store import PostgresStore
+from adapters.postgres.following import PostgresCursors
 from adapters.postgres.keyring import PostgresKeyring
 from adapters.postgres.log import PostgresLog
+from adapters.postgres.provider_secrets import PostgresSecrets
+from adapters.security.envelopes import MemorySecrets
 from adapters.security.sealing import KEY_BYTES, MemoryKeyring
 from api.app import close_feeds, create_app
 from api.authentication import Authenticator
 from api.metrics import Metrics
-from api.services import Blueprints, Limits, Reactions, ReadModels, Services, Standing
+from api.services import Blueprints, Limits, Outgoing, Reactions, ReadModels, Services, Standing
 from commands.handling import Caller, Command, Commands, Principal
 from commands.identity.access_keys import IssueAccessKey
 from commands.ports import EventStore
 from commands.sequencer import Answer, Sequencer
 from domain.blueprints import Blueprint
+from domain.delivering import Trace, Tracer
 from domain.errors import Unavailable
 from domain.following import ParkedReaction
 from domain.identity.tokens import new_token, parse_token
-from domain.log import StoredEvent
+from domain.keeping import ProviderSecrets
+from domain.log import LogReader, StoredEvent
 from projections.projector import PROJECTIONS, Connection, rebuild
 from streams.follower import Follower
+from streams.lines import COST_TYPES, cost_line, event_line
+from streams.reacting import REACTIONS
+from streams.topics import Topics
+from streams.tracing import EventTracer
 from tests.support.story import OWNER, Story
 from toybox.inventory import load
 
@@ -55,6 +65,13 @@ class NoReadModels:
 
     async def standings(self) -> Sequence[Standing]:
         return []
+
+
+class NoTracer:
+    """Nobody has kept a ledger here."""
+
+    async def trace(self, stored: StoredEvent) -> Trace:
+        raise Unavailable(f"nobody knows where event {stored.position} went", code="database_away")
 
 
 class Api:
@@ -134,6 +151,8 @@ def services_over(
     now: Any,
     metrics: Metrics,
     cors_origins: Sequence[str] = (),
+    tracer: Tracer | None = None,
+    provider_secrets: ProviderSecrets | None = None,
 ) -> Services:
     """The ports of an application over this store."""
 
@@ -162,12 +181,28 @@ def services_over(
         objects=LocalObjects(folder / "objects", keyring),
         authenticate=Authenticator(store, now),
         blueprints=Blueprints(parse, resolve, blueprint_schema),
+        outgoing=Outgoing(event=event_line, cost=cost_line, cost_types=COST_TYPES),
+        tracer=tracer or NoTracer(),
         metrics=metrics,
         now=now,
         random=os.urandom,
+        provider_secrets=provider_secrets,
         limits=LIMITS,
         cors_origins=cors_origins,
     )
+
+
+def tracer_over(store: LogReader, opened: Any) -> EventTracer:
+    """Who follows events on a database without Kafka, by its tables alone."""
+    cursors = PostgresCursors(opened)
+
+    async def positions() -> Mapping[str, int]:
+        return await cursors.load(REACTIONS)
+
+    return EventTracer(
+        reader=store, connections=opened, ledger=PostgresLedger(opened), topic=Topics.named().events, finder=None,
+        reactions=REACTIONS, positions=positions, parked=cursors.parked,
+    )  # fmt: skip
 
 
 @asynccontextmanager
@@ -176,7 +211,7 @@ async def api_in_memory(story: Story, folder: Path, *, cors_origins: Sequence[st
     services = services_over(
         story.commands, story.store, story.keyring, folder,
         connections=NoConnections(), read_models=NoReadModels(), now=story.clock, metrics=Metrics(),
-        cors_origins=cors_origins,
+        cors_origins=cors_origins, provider_secrets=MemorySecrets(story.store, story.clock),
     )  # fmt: skip
     api = Api(services, story.store, await issue(story.commands, "*", label="owner"))
     try:
@@ -213,6 +248,7 @@ async def api_on_postgres(database: str, folder: Path) -> AsyncIterator[Api]:
         services = services_over(
             commands, store, keyring, folder,
             connections=opened, read_models=follower, now=lambda: datetime.now(UTC), metrics=metrics,
+            tracer=tracer_over(store, opened), provider_secrets=PostgresSecrets(opened, os.urandom(KEY_BYTES)),
         )  # fmt: skip
         api = Api(services, store, await issue(commands, "*", label="owner"))
         stack.push_async_callback(api.http.aclose)

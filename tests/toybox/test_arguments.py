@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from toybox import cli
+from toybox.cli.app import PANELS
 from toybox.terminal.failures import Exit
 from toybox.terminal.output import forget_consoles
 
@@ -22,6 +23,8 @@ def data_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["nonsense"], "nonsense"),
         (["up", "--port", "99999"], "--port"),
         (["up", "--role", "painter"], "painter"),
+        (["up", "--role", "relay"], "--role relay needs Kafka: add --kafka HOST:PORT, or set TOYBOX_KAFKA"),
+        (["up", "--on", "kafka"], "--on kafka needs Kafka: add --kafka"),
         (["run"], "BLUEPRINT"),
         (["run", "x.yaml", "--budget", "lots"], "0.50"),
         (["run", "x.yaml", "--budget", "-1"], "above zero"),
@@ -71,6 +74,23 @@ def test_a_setting_that_makes_no_sense_is_named(
     assert "TOYBOX_PORT is 'harbour'" in capsys.readouterr().err
 
 
+def test_settings_that_do_not_go_together_are_told_without_their_values(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TOYBOX_KAFKA_SECURITY", "sasl_ssl")
+    monkeypatch.setenv("TOYBOX_KAFKA_PASSWORD", "correct-horse")
+    assert cli.run(["kafka", "check", "--kafka", "localhost:9092"]) == Exit.USAGE
+    said = capsys.readouterr().err
+    assert "needs TOYBOX_KAFKA_SASL_MECHANISM and TOYBOX_KAFKA_USERNAME" in said
+    assert "correct-horse" not in said
+    assert len(said.splitlines()) == 1
+
+
+def test_kafka_that_is_not_named_is_told_with_the_fix(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["kafka", "init"]) == Exit.REFUSED
+    assert "--kafka HOST:PORT" in capsys.readouterr().err
+
+
 def test_an_address_without_a_key_is_refused(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -81,7 +101,7 @@ def test_an_address_without_a_key_is_refused(
 
 def test_every_command_has_help_with_an_example_and_speaks_json(capsys: pytest.CaptureFixture[str]) -> None:
     groups = {"keys": ["list", "create", "revoke"], "budgets": ["list", "open", "raise", "close"]}
-    groups["parked"] = ["list", "retry"]
+    groups |= {"parked": ["list", "retry"], "kafka": ["init", "check"]}
     names = {
         command.name or str(command.callback and command.callback.__name__)
         for command in cli.load().registered_commands
@@ -100,3 +120,53 @@ def test_without_a_command_the_help_lists_them_and_the_exit_codes(capsys: pytest
     assert "stopped by a budget" in " ".join(shown.replace("\n", " ").split())
     assert cli.run(["--version"]) == Exit.OK
     assert capsys.readouterr().out.startswith("toybox ")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["projcts"], "Did you mean 'projects'? see"),
+        (["projects", "--lmit", "3"], "there is no option --lmit, did you mean --limit?"),
+        (["up", "--data-dir", "elsewhere"], "toybox --data-dir … up"),
+        (["costs", "--by", "agnt"], "'agnt' is not one of"),
+    ],
+)
+def test_what_was_mistyped_is_told_with_what_was_meant(
+    words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.run(words) == Exit.USAGE
+    assert said in capsys.readouterr().err
+
+
+def test_options_that_no_help_shows_are_not_suggested(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["up", "--attachd"]) == Exit.USAGE
+    assert "--attached" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("address", ["harbour", "http://[::1", "ftp://127.0.0.1", "http://"])
+def test_an_address_that_is_none_is_told_without_a_try(
+    address: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TOYBOX_URL", address)
+    monkeypatch.setenv("TOYBOX_KEY", "tbx_" + "0" * 49)
+    assert cli.run(["projects"]) == Exit.REFUSED
+    assert "TOYBOX_URL=http://host:port" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("key", ["schlüssel", "two words", "two\nlines"])
+def test_a_key_that_no_header_can_hold_is_no_traceback(
+    key: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TOYBOX_URL", "http://127.0.0.1:1")
+    monkeypatch.setenv("TOYBOX_KEY", key)
+    assert cli.run(["projects"]) == Exit.REFUSED
+    said = capsys.readouterr().err
+    assert "TOYBOX_KEY" in said
+    assert key not in said
+
+
+def test_the_help_begins_with_running(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["--help"]) == Exit.OK
+    shown = capsys.readouterr().out
+    places = [shown.index(f" {panel} ") for panel in PANELS]
+    assert places == sorted(places)

@@ -1,13 +1,17 @@
 """What people see: amounts, times, the picture of a project, changes between two moments."""
 
+from collections.abc import Iterator
 from io import BytesIO, TextIOWrapper
 from typing import Any
 
 import pytest
 from rich.console import Console
 
+from domain.errors import NotFound
 from toybox.cli.history import changes
-from toybox.terminal.output import dollars, money, span
+from toybox.client import Client
+from toybox.terminal.naming import one_of, project_id
+from toybox.terminal.output import dollars, figures, forget_consoles, money, show, span, table
 from toybox.terminal.picture import enough, picture, shortfall
 from toybox.terminal.watching import Standing
 
@@ -151,3 +155,60 @@ def test_changes_between_two_moments_are_told_in_names() -> None:
         "waits: draft for budget",
     ]
     assert next(iter(changes(None, after))).plain == "the project did not exist before"
+
+
+ROW = ("bf5febba", "release-notes of the winter", "completed", "$0.0623", "4,833", "2026-11-21 13:58")
+
+
+@pytest.mark.parametrize(
+    ("width", "shown"),
+    [
+        (100, ROW),
+        (60, (*ROW[:1], "release-notes of the w…", *ROW[2:5])),
+        (45, (*ROW[:1], "release-notes …", *ROW[2:4])),
+        (30, (*ROW[:1], "release-notes of th…")),
+        (5, ("bf5f…",)),
+    ],
+)
+def test_a_narrow_table_leaves_out_its_last_columns_and_never_cuts_a_figure(
+    width: int, shown: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    forget_consoles()
+    show(table("ID", "NAME", "STATUS", figures("SPENT"), figures("BYTES"), "CREATED"), [ROW], "nothing")
+    lines = capsys.readouterr().out.splitlines()
+    forget_consoles()
+    assert len(lines) == 2
+    assert all(len(line) <= width for line in lines)
+    assert " ".join(lines[1].split()) == " ".join(shown)
+
+
+class Listing(Client):
+    """A server with these projects."""
+
+    def __init__(self, *names: str) -> None:
+        super().__init__("http://127.0.0.1:1", "tbx_key")
+        self._names = names
+
+    def pages(self, path: str, *, limit: int | None = None, **params: object) -> Iterator[Json]:
+        return iter(
+            {"id": f"{number:08}-0", "name": name, "status": "running"} for number, name in enumerate(self._names)
+        )
+
+
+@pytest.mark.parametrize(
+    ("said", "hint"),
+    [
+        ("release-notez", "did you mean release-notes?"),
+        ("0f", "give at least 4 characters of an id"),
+        ("harbour", "toybox projects lists them"),
+    ],
+)
+def test_a_project_that_is_not_there_is_answered_with_what_could_be_meant(said: str, hint: str) -> None:
+    with pytest.raises(NotFound, match=hint):
+        project_id(Listing("release-notes", "research"), said)
+
+
+def test_a_short_id_is_told_to_be_short() -> None:
+    with pytest.raises(NotFound, match="give at least 4 characters"):
+        one_of([{"id": PROJECT_ID}], "45f", "budget", "toybox budgets")

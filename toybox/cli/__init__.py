@@ -49,8 +49,9 @@ def run(arguments: Sequence[str]) -> int:
 
 def load() -> typer.Typer:
     """The application with all commands: each module of this package registers its own."""
-    from toybox.cli.app import app
+    from toybox.cli.app import PANELS, app
 
     for module in iter_modules(__path__, f"{__name__}."):
         import_module(module.name)
+    app.registered_commands.sort(key=lambda each: PANELS.index(str(each.rich_help_panel)))
     return app

@@ -14,8 +14,8 @@ from toybox.client import Client
 from toybox.settings import Settings
 from toybox.version import VERSION
 
-RUN, LOOK, DECIDE, OPERATE = "Run projects", "Look", "Decide", "Operate"
-"""Headings of `toybox --help`."""
+RUN, LOOK, DECIDE, OPERATE = PANELS = "Run projects", "Look", "Decide", "Operate"
+"""Headings of `toybox --help`, in their order."""
 
 app = typer.Typer(
     name="toybox",

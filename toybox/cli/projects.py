@@ -171,7 +171,10 @@ def content(client: Client, asset_id: str, version: int | None = None) -> bytes:
 
 def _deliver(data: bytes, to: Path | None) -> None:
     if to is not None:
-        to.write_bytes(data)
+        try:
+            to.write_bytes(data)
+        except OSError as error:
+            raise typer.BadParameter(f"{to} cannot be written ({error.strerror}): choose another --output") from error
         out().print(f"{len(data):,} bytes written to {to}")
         return
     sys.stdout.buffer.write(data)

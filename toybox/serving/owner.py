@@ -1,5 +1,10 @@
 """The owner's access key: issued once per database at its first start, and anew by whoever has the master key."""
 
+import asyncio
+import fcntl
+import os
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -26,16 +31,28 @@ KeyState = Literal["issued", "present", "missing"]
 async def ensure_owner_key(system: System) -> KeyState:
     """Issue the owner's key, unless this database has issued it before: then the file is here or was lost."""
     file = OwnerKeyFile.of(system.settings.data_dir)
-    if file.path.exists():
-        return "present"
-    token = file.prepare()
-    known = _parsed(token)
-    repeated = await _issue(system, known, FIRST_KEY)
-    if repeated and not await system.store.read_stream(known.key_id):
-        file.forget()  # the first key belongs to another data directory, or its file was deleted
-        return "missing"
-    file.keep()
-    return "issued"
+    async with _alone(system.settings.data_dir):
+        if file.path.exists():
+            return "present"
+        token = file.prepare()
+        known = _parsed(token)
+        repeated = await _issue(system, known, FIRST_KEY)
+        if repeated and not await system.store.read_stream(known.key_id):
+            file.forget()  # the first key belongs to another data directory, or its file was deleted
+            return "missing"
+        file.keep()
+        return "issued"
+
+
+@asynccontextmanager
+async def _alone(data_dir: Path) -> AsyncGenerator[None]:
+    """Processes that share a data directory and start together make one key between them."""
+    descriptor = os.open(data_dir, os.O_RDONLY)
+    try:
+        await asyncio.to_thread(fcntl.flock, descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 async def make_another(settings: Settings) -> Path:
@@ -51,7 +68,7 @@ async def make_another(settings: Settings) -> Path:
 
 def reaching_the_same_database(settings: Settings) -> Settings:
     """Settings that join the embedded database of a running server, where there is one; else the same."""
-    if settings.database_url is not None or not is_served(settings.data_dir):
+    if settings.database_url is not None or not is_served(settings.address_dir):
         return settings
     conninfo = running_conninfo(settings.data_dir)
     if conninfo is None:

@@ -19,7 +19,7 @@ from api.app import close_feeds
 from api.metrics import Metrics
 from domain.errors import Unavailable
 from projections.projector import PROJECTIONS
-from toybox.services import web_app
+from toybox.services import probes_app, web_app
 from toybox.serving.address import ServerAddress, ServerLock
 from toybox.serving.collector import spare_what_stands
 from toybox.serving.owner import KeyState, ensure_owner_key, reaching_the_same_database
@@ -38,7 +38,8 @@ class Ready:
     """What a process that has started says of itself."""
 
     address: ServerAddress
-    serves_http: bool
+    serves_api: bool
+    """Otherwise its address, if there is one, is for probes."""
     private: bool
     """Whether only this machine reaches it."""
     key: KeyState
@@ -63,6 +64,7 @@ class _Process:
         self._metrics = Metrics()
         self._stopping = asyncio.Event()
         self._is_up = False
+        self._is_server = "api" in roles
 
     async def run(self) -> None:
         """A first request to stop lets work in flight end, a second one does not wait for it."""
@@ -98,20 +100,25 @@ class _Process:
             stop()
 
     async def _serve(self) -> None:
-        data_dir = make_data_dir(self._settings.data_dir)
+        make_data_dir(self._settings.data_dir)
         async with AsyncExitStack() as stack:
             bound: socket | None = None
-            if "api" in self._roles:
+            settings, port = self._settings, self._settings.probe_port
+            if self._is_server:
                 # Off the loop: waiting for the lock must not keep a signal from being heard.
-                lock = ServerLock(data_dir)
+                lock = ServerLock(make_data_dir(settings.address_dir))
                 await asyncio.to_thread(lock.acquire)
                 stack.callback(lock.release)
-                bound = listening_socket(self._settings.host, self._settings.port)
+                port = settings.port
+            else:
+                settings = reaching_the_same_database(settings)
+            if port is not None:
+                bound = listening_socket(settings.host, port)
                 stack.callback(bound.close)
-            settings = self._settings if bound else reaching_the_same_database(self._settings)
             async with running(settings, roles=self._roles, observe=self._metrics.observe_batch) as system:
                 key = await ensure_owner_key(system)
-                await _read_models_stand(system)
+                if self._roles - {"relay"}:  # which reads none
+                    await _read_models_stand(system)
                 ready = self._ready(bound, key)
                 if bound is None:
                     self._say(ready)
@@ -121,10 +128,11 @@ class _Process:
             log.info("stopped")
 
     async def _answer(self, system: System, bound: socket, ready: Ready) -> None:
-        app, data_dir = web_app(system, self._metrics), self._settings.data_dir
+        app = web_app(system, self._metrics) if self._is_server else probes_app(system, self._metrics)
 
         def on_ready() -> None:
-            ready.address.write(data_dir)
+            if self._is_server:
+                ready.address.write(self._settings.address_dir)
             self._say(ready)
 
         server = WebServer(app, bound, on_ready)
@@ -150,7 +158,7 @@ class _Process:
             roles=sorted(self._roles),
             version=VERSION,
         )
-        return Ready(address, bound is not None, bound is None or is_private(bound), key)
+        return Ready(address, self._is_server, bound is None or is_private(bound), key)
 
     def _say(self, ready: Ready) -> None:
         spare_what_stands()

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from adapters.blueprints import render
+from adapters.blueprints import outputs_used, render
 from domain.blueprints import BlueprintError
 
 UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -46,6 +46,25 @@ def refusal(template: str, **inputs: str | int) -> str:
 def test_a_template_sees_inputs_and_outputs(template: str, text: str) -> None:
     inputs = {"topic": "tides", "count": 3, "share": Decimal("0.50"), "max-words": 9, "style": "", "list": "x\ny"}
     assert render(template, {**inputs, "html": "<i>"}, {"first-draft": "A draft", "b": "B"}) == text
+
+
+@pytest.mark.parametrize(
+    ("template", "used"),
+    [
+        ("no output", []),
+        ("{{ inputs.b }}", []),
+        ("{{ outputs.b }} {{ outputs['b'] }}", ["b"]),
+        ("{{ outputs['first-draft'] }}", ["first-draft"]),
+        ("{% if outputs.b %}{{ outputs.first_draft | upper }}{% endif %}", ["first-draft", "b"]),
+        ("{{ outputs.gone }}", []),
+        ("{% raw %}{{ outputs.b }}{% endraw %}", []),
+        ("{% for name, text in outputs | items %}{{ text }}{% endfor %}", ["first-draft", "b"]),
+        ("{% for name in ['b'] %}{{ outputs[name] }}{% endfor %}", ["first-draft", "b"]),
+        ("{{ outputs | length }} {{ outputs.b }}", ["first-draft", "b"]),
+    ],
+)
+def test_the_outputs_that_a_template_uses_are_known_before_it_is_rendered(template: str, used: list[str]) -> None:
+    assert list(outputs_used(template, ["first-draft", "b"])) == used
 
 
 def test_names_that_python_objects_have_are_ordinary_names() -> None:

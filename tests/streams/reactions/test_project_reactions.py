@@ -64,6 +64,7 @@ def reactions_to(kind: type[Event], project: UUID | None = PROJECT, /, **data: A
 
 
 CHECK, MARK = CheckPhase(project_id=PROJECT), MarkReadyAgents(project_id=PROJECT)
+CHECK_AFTER = CheckPhase(project_id=PROJECT, agent_id=STREAM)
 MARK_AFTER = MarkReadyAgents(project_id=PROJECT, agent_id=STREAM)
 SETTLE = SettleFailedAgent(project_id=PROJECT, agent_id=STREAM)
 
@@ -77,15 +78,15 @@ SETTLE = SettleFailedAgent(project_id=PROJECT, agent_id=STREAM)
         (Project.PhaseReopened, {"from_phase": "check", "to_phase": "write"}, [MARK]),
         (Project.Completed, {}, []),
         (Agent.Ready, {"run": 2}, [StartAgent(agent_id=STREAM, run=2)]),
-        (Agent.Completed, COMPLETED, [CHECK, MARK_AFTER]),
-        (Agent.Skipped, {"run": 2, "because": "top"}, [CHECK, MARK_AFTER]),
-        (Agent.Failed, {**FAILED, "on_failure": "skip"}, [CHECK, SETTLE]),
-        (Agent.Failed, {**FAILED, "on_failure": "block"}, [CHECK]),
-        (Agent.Cancelled, {**STOPPED, "job_id": None, "on_failure": "skip"}, [CHECK, SETTLE]),
+        (Agent.Completed, COMPLETED, [CHECK_AFTER, MARK_AFTER]),
+        (Agent.Skipped, {"run": 2, "because": "top"}, [CHECK_AFTER, MARK_AFTER]),
+        (Agent.Failed, {**FAILED, "on_failure": "skip"}, [CHECK_AFTER, SETTLE]),
+        (Agent.Failed, {**FAILED, "on_failure": "block"}, [CHECK_AFTER]),
+        (Agent.Cancelled, {**STOPPED, "job_id": None, "on_failure": "skip"}, [CHECK_AFTER, SETTLE]),
         (
             Agent.Cancelled,
             {**STOPPED, "job_id": str(JOB), "on_failure": "block"},
-            [CHECK, CancelLlmJob(job_id=JOB, reason="requested")],
+            [CHECK_AFTER, CancelLlmJob(job_id=JOB, reason="requested")],
         ),
         (Agent.Reset, {"run": 3, "job_id": None}, [MARK]),
         (Agent.Reset, {"run": 3, "job_id": str(JOB)}, [CancelLlmJob(job_id=JOB, reason="agent_reset"), MARK]),

@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 
-from commands.agents import CancelAgent, ResetAgent
+from commands.agents import CancelAgent, ResetAgent, RetryAgent
 from commands.handling import Caller
 from commands.llm_jobs import CancelLlmJob, LoseAttempt
 from commands.projects import CancelProject, PauseProject, ResetProject, ResumeProject, StartProject
+from domain.errors import Refused
 from domain.ids import agent_id
 from domain.kernel import load_event
 from domain.llm_jobs import LlmJob
@@ -216,3 +217,46 @@ async def test_late_answers_under_new_ids_change_nothing_either(story: Story, po
                 for command in reaction.react(load_event(stored), stored):
                     await driver._send(command, Caller(OWNER, "reaction", f"late|{reaction.name}|{stored.position}"))
     assert story.events == before
+
+
+async def test_a_failed_project_goes_on_when_the_agent_that_failed_is_retried(story: Story) -> None:
+    driver = await stage(story, TWO_PHASES, two=BLOCK)
+    await driver.answer("one")
+    await driver.fail("two")
+    driver.shows("failed", one="completed", two="failed", three="defined", four="defined")
+    await driver.do(RetryAgent(agent_id=agent_id(driver.project, "two")))
+    driver.shows("running", one="completed", two="running", three="defined", four="defined")
+    assert driver.runs("two") == (2, 1)
+    await driver.answer("two", "three", "four")
+    assert the_project(story).status == "completed"
+
+
+async def test_a_retry_takes_those_along_that_were_passed_over_and_leaves_the_others(story: Story) -> None:
+    driver = await stage(story, DIAMOND, left=SKIP)
+    await driver.answer("top")
+    await driver.do(CancelAgent(agent_id=agent_id(driver.project, "left"), project_id=driver.project))
+    driver.shows("running", top="completed", left="cancelled", right="running", join="skipped")
+    await driver.do(RetryAgent(agent_id=agent_id(driver.project, "left")))
+    driver.shows("running", top="completed", left="running", right="running", join="defined")
+    assert (driver.runs("left"), driver.runs("right")) == ((2, 1), (1, 1))
+    await driver.answer("left", "right", "join")
+    assert the_project(story).status == "completed"
+
+
+@pytest.mark.parametrize("name", ["top", "left", "join"])
+async def test_only_what_failed_or_was_cancelled_is_retried(story: Story, name: str) -> None:
+    driver = await stage(story, DIAMOND)
+    await driver.answer("top")
+    await story.when(RetryAgent(agent_id=agent_id(driver.project, name)))
+    story.then_refused(Refused, code="wrong_status")
+
+
+async def test_a_retry_starts_no_project_that_somebody_cancelled_or_has_reset(story: Story) -> None:
+    driver = await stage(story, DIAMOND)
+    await driver.answer("top")
+    await driver.do(CancelProject(project_id=driver.project))
+    await story.when(RetryAgent(agent_id=agent_id(driver.project, "left")))
+    story.then_refused(Refused, code="wrong_status")
+    await driver.do(ResetAgent(agent_id=agent_id(driver.project, "right")))
+    await story.when(RetryAgent(agent_id=agent_id(driver.project, "left")))
+    story.then_refused(Refused, code="wrong_status")

@@ -7,7 +7,15 @@ from typing import Any
 import pytest
 
 from commands.agents import ResetAgent
-from commands.projects import CheckPhase, MarkReadyAgents, PauseProject, ResetProject, ResumeProject, StartProject
+from commands.projects import (
+    CheckPhase,
+    MarkReadyAgents,
+    PauseProject,
+    ResetProject,
+    ResumeProject,
+    StartProject,
+    phases,
+)
 from domain.errors import Refused
 from domain.ids import agent_id
 from tests.commands.projects_stage import Sketch, an_agent, build, statuses, the_project
@@ -36,7 +44,11 @@ async def nothing_is_left(driver: Driver) -> None:
 
 
 @pytest.mark.parametrize("seed", range(40))
-async def test_a_run_is_never_stuck_and_never_leaves_an_agent_behind(story: Story, seed: int) -> None:
+@pytest.mark.parametrize("first_look", [1, phases.FIRST_LOOK])
+async def test_a_run_is_never_stuck_and_never_leaves_an_agent_behind(
+    story: Story, seed: int, first_look: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(phases, "FIRST_LOOK", first_look)  # how few agents are looked at first, must not matter
     dice = Random(seed)
     sketch = graph(dice)
     policies: dict[str, Any] = {

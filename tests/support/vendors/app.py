@@ -25,7 +25,7 @@ class VendorApp:
     def __init__(self, script: Script, journal: Journal, *, key: str | None = KEY) -> None:
         self.script = script
         self.journal = journal
-        self._key = key
+        self.key = key
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         body = await _body(receive)
@@ -72,7 +72,7 @@ class VendorApp:
         self, protocol: ModuleType, asked: Any, payload: Any, headers: dict[str, str], behaviour: Behaviour, number: int
     ) -> Answer:
         given = headers.get("authorization", "").removeprefix("Bearer ") or headers.get("x-api-key", "")
-        if self._key is not None and given != self._key:
+        if self.key is not None and given != self.key:
             return protocol.wrong_key(given)
         if isinstance(asked, Answer):
             return asked

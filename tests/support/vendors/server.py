@@ -22,8 +22,9 @@ class VendorServer:
         self.journal = Journal(journal)
         self._socket = socket.create_server(("127.0.0.1", port))
         self.port: int = self._socket.getsockname()[1]
+        self._app = VendorApp(self.script, self.journal, key=key)
         config = uvicorn.Config(
-            VendorApp(self.script, self.journal, key=key),
+            self._app,
             lifespan="off",
             ws="none",
             loop="asyncio",
@@ -42,6 +43,10 @@ class VendorServer:
     @property
     def openai_url(self) -> str:
         return f"{self.base_url}/v1"
+
+    def accept(self, key: str) -> None:
+        """From now on this key alone is taken."""
+        self.key = self._app.key = key
 
     def behave(self, kind: Any = "answer", **how: Any) -> None:
         """The next requests are answered so."""

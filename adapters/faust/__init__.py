@@ -1,0 +1,1 @@
+"""Faust: its consumer groups hand out partitions, and Postgres says where each goes on."""

@@ -1,0 +1,1 @@
+"""Faust: what of its inside we stand on."""
