@@ -211,9 +211,20 @@ async def _followers(system: System) -> list[Finding]:
     else:
         found.append(Finding("read models", "ok", f"{len(standings)}, the last one {furthest} events behind the head"))
     found.append(await _parked(system))
+    found.append(await _provider_keys(system))
     known = await system.cursors.load(REACTIONS)
     found.append(Finding("reactions", "ok", f"{len(known)} of {len(REACTIONS)} have begun"))
     return found
+
+
+async def _provider_keys(system: System) -> Finding:
+    rows = {each.secret_id: each.key_id for each in await system.provider_secrets.kept()}
+    secrets = await system.provider_secrets.reveal(rows)
+    shut = {rows[each]: problem for each, problem in secrets.items() if isinstance(problem, str)}
+    if shut:
+        said = f"{len(shut)} of {len(set(rows.values()))} stored keys cannot be opened ({', '.join(map(str, shut))})"
+        return Finding("provider keys", "problem", said, next(iter(shut.values())))
+    return Finding("provider keys", "ok", f"{len(set(rows.values()))} stored, each can be opened")
 
 
 async def _parked(system: System) -> Finding:

@@ -18,6 +18,7 @@ from domain.identity.access_keys import AccessKey
 from domain.kernel import EVENT_TYPES, Event
 from domain.llm_jobs import LlmJob
 from domain.projects import Project
+from domain.provider_keys import ProviderKey
 from domain.providers import Provider
 from domain.values import AiConfig, Sealed, Text
 from toybox.inventory import load
@@ -67,6 +68,8 @@ FEEDS: Mapping[str, Sequence[type[Event]]] = {
     "ResolveCheckpoint": [Asset.Superseded],
     "RotateAccessKey": [AccessKey.Issued],
     "SupersedeAsset": [Asset.Superseded],
+    "RotateProviderKey": [ProviderKey.Rotated],
+    "StoreProviderKey": [ProviderKey.Stored, ProviderKey.StoredAgain],
 }
 """Events that a command's plain strings reach."""
 ELSEWHERE = {

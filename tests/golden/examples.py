@@ -26,6 +26,7 @@ TEXTS = (
     "tbx_Ab12Cd",
     "projects.read",
     "notes.md",
+    "aB3x",
 )
 """Tried in this order until one fits what the field allows."""
 NUMBERS = (1, 2, 10, 60, 80, 100, 1000, 0)

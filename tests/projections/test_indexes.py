@@ -15,6 +15,7 @@ from projections.identity.access_keys import AccessKeys
 from projections.llm_jobs import LlmJobs
 from projections.projector import Projection, rebuild
 from projections.projects import ProjectOverviews
+from projections.provider_keys import ProviderKeys
 from projections.providers import Providers
 from projections.system_log import SystemLog
 from tests.support.projections import Writing
@@ -38,6 +39,7 @@ LISTS: list[tuple[type[Projection], LiteralString, LiteralString]] = [
         "project_id = %(id)s order by opened_at desc, key desc",
     ),
     (AccessKeys, "access_key_views", "true order by issued_at desc, key desc"),
+    (ProviderKeys, "provider_key_views", "true order by stored_at desc, key desc"),
     (Providers, "provider_views", "true order by name, key"),
     (Costs, "cost_facts", "true order by position desc"),
     (Costs, "cost_facts", "project_id = %(id)s order by position desc"),

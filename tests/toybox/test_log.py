@@ -31,6 +31,6 @@ def test_a_word_that_is_no_secret_stays_readable() -> None:
 def test_of_very_many_the_latest_are_hidden() -> None:
     hide(LEARNT)
     for number in range(MOST_LEARNT):
-        hide(f"another-secret-{number}")
+        hide(f"another-secret-{number:05}")
     assert cleaned(LEARNT) == LEARNT
-    assert cleaned(f"another-secret-{MOST_LEARNT - 1}") == HIDDEN
+    assert cleaned(f"another-secret-{MOST_LEARNT - 1:05}") == HIDDEN

@@ -53,6 +53,21 @@ def test_a_key_lives_from_the_prompt_to_its_revocation_and_leaves_no_trace(plant
     assert run("provider-keys", "add", "x", "--project", "nobody", secret=WRONG, code=3).last_words
     assert run("provider-keys", "add", "x", WRONG[:5], code=2).err
 
+    # A secret that was altered is found by the doctor, and the job that it would pay for says what to do.
+    with planting.connection() as connection:
+        connection.execute("create table aside as select * from provider_secrets")
+        connection.execute("update provider_secrets set sealed = sealed || '\\x00'")
+    assert "2 of 2 stored keys cannot be opened" in run("doctor", code=1).out
+    assert ask("vendor")["reason"].startswith("no key of the provider can be used")
+    assert planting.happened("llm_job.denied")[-1]["kind"] == "provider_key_missing"
+    with planting.connection() as connection:
+        connection.execute(
+            "update provider_secrets p set sealed = a.sealed from aside a where a.secret_id = p.secret_id"
+        )
+        connection.execute("drop table aside")
+    assert ask("vendor")["status"] == "completed"
+    assert "2 stored, each can be opened" in run("doctor").out
+
     surfaces = planting.surfaces()
     assert leaks(surfaces) == []
     assert {"log", "table events", "table provider_secrets", "GET /metrics", "file owner.key"} <= surfaces.keys()
