@@ -166,10 +166,12 @@ class FaustConsumption:
         self._app = None
         await asyncio.wait([starting], timeout=START_SECONDS)
         starting.cancel()
-        with contextlib.suppress(Exception):  # a broker that is away must not keep us
+        # A broker that is away must not keep us. A cancellation in here is one that Faust's services give one another
+        # when they crash: nobody else knows of this task.
+        with contextlib.suppress(Exception, asyncio.CancelledError):
             async with asyncio.timeout(STOP_SECONDS):
                 await app.stop()
-        with contextlib.suppress(Exception):
+        with contextlib.suppress(Exception, asyncio.CancelledError):
             await end_thread(app)
 
     async def send(self, topic: str, key: bytes | None, value: bytes, headers: Mapping[str, bytes]) -> None:

@@ -206,7 +206,8 @@ def stage(request: pytest.FixtureRequest, loopback: str, monkeypatch: pytest.Mon
         each._sender.force_close()
 
 
-async def at(relay: Relay, position: int, seconds: float = 30.0) -> None:
+async def at(relay: Relay, position: int, seconds: float = 90.0) -> None:
+    """Longer than the client's delivery timeout of 30 s, which some of the errors here are only noticed by."""
     await until(lambda: relay.state.position == position, seconds)
 
 

@@ -20,7 +20,7 @@ from domain.log import StoredEvent
 from streams.recording import Recorder
 from streams.relay import Relay
 from streams.tracing import EventTracer
-from tests.streams.relaying import Stage, is_public, open_store, running, until, write
+from tests.streams.relaying import Stage, examples, is_public, open_store, running, until, write
 from tests.support.kafka_broker import free_ports
 
 
@@ -144,7 +144,7 @@ async def test_an_event_that_is_not_relayed_yet_waits_and_a_private_one_never_is
 ) -> None:
     await write(stage.store, 100)
     await relay_all(stage, opened)
-    later = await write(stage.store, 60)
+    later = await write(stage.store, len(examples()))  # one of each type, so some are private
     ask = tracer(stage, opened)
     told = (await ask.trace(first_public(later))).relay
     assert (told.status, told.offset, told.reached) == ("waiting", None, 100)
