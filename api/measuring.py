@@ -24,6 +24,7 @@ async def measure(services: Services, tail: Tail) -> None:
     metrics.log(head, services.commands.sequencer.queued)
     if services.relay is not None:
         metrics.relay(services.relay, lag(services.relay, head))
+    metrics.duties(services.duties)
     standings = await services.read_models.standings()
     reactions = await services.reactions.positions()
     metrics.lags(

@@ -7,6 +7,8 @@ from typing import Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from api.consuming import PHASES as DUTY_PHASES
+from api.consuming import Duty, duty_alarm
 from api.relaying import PHASES, Relaying, alarm
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -75,6 +77,9 @@ class Metrics:
                 ("discarded", "Producers given up because something was in doubt"),
             )
         }
+        self._duty_phase = gauge("toybox_kafka_duty_phase", "1 for what it does", ["duty", "phase"])
+        self._duty_alarm = gauge("toybox_kafka_duty_alarm", "1 while somebody should look", ["duty", "code", "halted"])
+        self._duty_counts = gauge("toybox_kafka_duty_count", "What it counted since its start", ["duty", "what"])
         self._listeners = gauge("toybox_feed_listeners", "Open live feeds of this process")
         self._fed = gauge("toybox_feed_position", "Position up to which this process has fed its listeners")
         self._told: dict[str, int] = {}
@@ -138,6 +143,17 @@ class Metrics:
             total: int = getattr(relay, name)
             count.inc(total - self._told.get(name, 0))
             self._told[name] = total
+
+    def duties(self, duties: Mapping[str, Duty]) -> None:
+        """How the others stand who work with Kafka in this process."""
+        self._duty_alarm.clear()
+        for name, duty in duties.items():
+            for phase in DUTY_PHASES:
+                self._duty_phase.labels(name, phase).set(phase == duty.phase)
+            if ringing := duty_alarm(duty):
+                self._duty_alarm.labels(name, ringing["code"], str(ringing["halted"]).lower()).set(1)
+            for what, count in duty.figures().items():
+                self._duty_counts.labels(name, what).set(count)
 
     def feed(self, listeners: int, position: int) -> None:
         """Who listens, and how far they are."""

@@ -6,6 +6,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Protocol
 
+from api.consuming import Duty
 from api.metrics import Metrics
 from api.relaying import Relaying
 from commands.handling import Commands, Principal
@@ -150,6 +151,8 @@ class Services:
     """Where the secrets of provider keys lie."""
     relay: Relaying | None = None
     """Where this process relays to Kafka."""
+    duties: Mapping[str, Duty] = field(default_factory=dict[str, Duty])
+    """What else this process does with Kafka, by name."""
     roles: Collection[str] = frozenset({"api"})
     """What this process is there for."""
     version: str = "0.1.0"

@@ -1,6 +1,7 @@
 """What `toybox doctor` finds on Kafka's side: the broker, the topics, how far the relay is, what keeps it back."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
+from typing import Any
 
 import httpx
 
@@ -18,6 +19,13 @@ from toybox.settings import Settings
 FAR_BEHIND = 5000
 """Events that the relay may lag before somebody should look: half a second of its work."""
 PATIENCE_SECONDS = 5.0
+PROCESSES = {
+    "relay": "relay process",
+    "products": "state products",
+    "views": "views on Kafka",
+    "reactions": "reactions on Kafka",
+}
+"""What a server's own answer says, and what it is called here."""
 PUT_RIGHT = "see that its brokers run, and that TOYBOX_KAFKA and the settings beside it are right"
 IS_RUNNING = "is a process with the role relay running? toybox up --role relay"
 
@@ -48,7 +56,7 @@ async def examine_broker(settings: Settings) -> AsyncIterator[Finding]:
 
 
 async def examine_relay(settings: Settings, reader: LogReader, conninfo: str) -> AsyncIterator[Finding]:
-    """How far Kafka is behind the log by its own marker, and what this data directory's server says of its relay."""
+    """How far Kafka is behind the log by its own marker, and what this data directory's server says of its work."""
     if settings.kafka is None:
         return
     for each in _of_the_server(settings):
@@ -69,16 +77,22 @@ async def examine_relay(settings: Settings, reader: LogReader, conninfo: str) ->
 
 def _of_the_server(settings: Settings) -> Iterator[Finding]:
     server = live_server(settings.address_dir)
-    if server is None or "relay" not in server.roles:
+    if server is None:
         return
     try:
-        said = httpx.get(f"{server.url}/ready", timeout=PATIENCE_SECONDS, trust_env=False).json()["relay"]
-    except (httpx.HTTPError, ValueError, KeyError):
+        told = httpx.get(f"{server.url}/ready", timeout=PATIENCE_SECONDS, trust_env=False).json()
+    except (httpx.HTTPError, ValueError):
         return  # it is not ready for a reason of its own, which is told elsewhere
-    standing = f"{said['phase']}, {said['transactions']} transactions since its start"
+    for name, what in PROCESSES.items():
+        if said := told.get(name):
+            yield _standing(what, said)
+
+
+def _standing(what: str, said: Mapping[str, Any]) -> Finding:
+    counted = f", {said['transactions']} transactions since its start" if "transactions" in said else ""
+    standing = f"{said['phase']}{counted}"
     if said["alarm"]:
         level = "problem" if said["alarm"]["halted"] else "warning"
-        yield Finding("relay process", level, f"{standing}; {said['alarm']['code']}", said["alarm"]["text"])
-    else:
-        last = f"; last trouble, overcome: {said['last_error']}" if said["last_error"] else ""
-        yield Finding("relay process", "ok", f"{standing}{last}")
+        return Finding(what, level, f"{standing}; {said['alarm']['code']}", said["alarm"]["text"])
+    last = f"; last trouble, overcome: {said['last_error']}" if said["last_error"] else ""
+    return Finding(what, "ok", f"{standing}{last}")

@@ -16,12 +16,16 @@ def topics_of(settings: Settings) -> Topics:
     return Topics.named(settings.kafka_prefix)
 
 
+def compression_of(settings: Settings) -> str | None:
+    """As producers are told."""
+    return None if settings.kafka_compression == "none" else settings.kafka_compression
+
+
 def relay_of(
     settings: Settings, reader: LogReader, conninfo: str, *, observe: Callable[[Relayed], None] = lambda _: None
 ) -> Relay:
     """A relay that does not run yet. Refused where no Kafka is named, or a file that it needs cannot be read."""
-    compression = None if settings.kafka_compression == "none" else settings.kafka_compression
-    outlet = KafkaOutlet(settings.cluster(), f"{settings.kafka_prefix}.relay", compression=compression)
+    outlet = KafkaOutlet(settings.cluster(), f"{settings.kafka_prefix}.relay", compression=compression_of(settings))
     return Relay(
         outlet,
         reader=reader,

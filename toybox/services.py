@@ -53,6 +53,7 @@ def services_of(system: System, metrics: Metrics) -> Services:
         now=now,
         random=secrets.token_bytes,
         relay=system.relay.state if system.relay else None,
+        duties=system.duties,
         roles=system.roles,
         version=VERSION,
         cors_origins=tuple(system.settings.cors_origins),

@@ -1,6 +1,7 @@
 """Every setting in one place: environment variables with the prefix TOYBOX_, read once at the start and passed down."""
 
 import os
+import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -47,7 +48,8 @@ class Settings(KafkaSettings):
     worker_slots: Annotated[int, Field(ge=1, le=1000)] = 16
     """Model calls at once in one worker."""
     worker_name: str | None = None
-    """Name of this worker in leases and events; by default host and process id."""
+    """Name of this worker in leases and events; by default host and process id. A process that follows Kafka and has a
+    name comes back to its partitions after a short absence: no two that run may share it. `{hostname}` is replaced."""
     pool_size: Annotated[int, Field(ge=2, le=200)] = 10
     """Database connections for reads and read models."""
     queue_limit: Annotated[int, Field(ge=1)] = 10_000
@@ -65,6 +67,12 @@ class Settings(KafkaSettings):
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
         return value and value.expanduser().absolute()
+
+    @field_validator("worker_name")
+    @classmethod
+    def _with_hostname(cls, value: str | None) -> str | None:
+        """Replicas of a container have the same environment, and a name of their own as host."""
+        return value and value.replace("{hostname}", socket.gethostname())
 
     @property
     def address_dir(self) -> Path:

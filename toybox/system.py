@@ -45,6 +45,9 @@ from streams.deadlines import Deadlines
 from streams.dispatcher import Dispatcher, Pace, Spending
 from streams.follower import Follower
 from streams.partitioned import KafkaReactions, KafkaViews
+from streams.partitioned.state import ConsumptionState
+from streams.products.progress import ProductsState
+from streams.products.publisher import StatePublisher
 from streams.prompts import Prompts
 from streams.reacting import REACTIONS
 from streams.reactor import Reactor
@@ -52,6 +55,7 @@ from streams.relay import Relay
 from streams.sweeping import SecretSweeper
 from toybox.following import follower_of, reactor_of
 from toybox.log import hide
+from toybox.publishing import publisher_of
 from toybox.relaying import relay_of
 from toybox.settings import ALL_ROLES, Role, Settings, environment
 from toybox.supervising import keep_running
@@ -88,7 +92,21 @@ class System:
     dispatcher: Dispatcher
     relay: Relay | None
     """Where Kafka is named and this process has the role."""
+    publisher: StatePublisher | None
+    """Of the state products, beside the relay."""
     roles: frozenset[Role]
+
+    @property
+    def duties(self) -> Mapping[str, ProductsState | ConsumptionState]:
+        """How those stand who work with Kafka in this process, but for the relay."""
+        found: dict[str, ProductsState | ConsumptionState] = {}
+        if self.publisher:
+            found["products"] = self.publisher.state
+        if "projector" in self.roles and isinstance(self.follower, KafkaViews):
+            found["views"] = self.follower.state
+        if "worker" in self.roles and isinstance(self.reactor, KafkaReactions):
+            found["reactions"] = self.reactor.state
+        return found
 
 
 @asynccontextmanager
@@ -175,6 +193,7 @@ async def running(
                 slots=settings.worker_slots,
             ),
             relay=relay_of(settings, store, conninfo, observe=recorder.observe) if relays else None,
+            publisher=publisher_of(settings, store, opened, conninfo, keyring) if relays else None,
             roles=frozenset(roles),
         )
         await _follow(system, stack)
@@ -217,6 +236,9 @@ def _unique(name: str) -> str:
 async def _follow(system: System, stack: AsyncExitStack) -> None:
     if system.relay:  # first in, last out: it takes to Kafka what the others still do while they stop
         task = asyncio.create_task(keep_running("relay", system.relay.run), name="relay")
+        stack.push_async_callback(_end, task)
+    if system.publisher:
+        task = asyncio.create_task(keep_running("products", system.publisher.run), name="products")
         stack.push_async_callback(_end, task)
     if "projector" in system.roles:
         system.follower.start()

@@ -104,6 +104,18 @@ async def end_thread(app: faust.App) -> None:
         loop.close()
 
 
+async def _to_its_end(task: "asyncio.Task[None]") -> None:
+    """Wait for it, however often we are cancelled meanwhile: a consumer left behind would outlive the loop."""
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError as again:
+            cancelled = again
+    if cancelled:
+        raise cancelled
+
+
 class _Told:
     """A taker whose first failure is kept: Faust would only say that something crashed, and not always that."""
 
@@ -156,7 +168,7 @@ class FaustConsumption:
         finally:
             if stopped:
                 stopped.cancel()
-            await asyncio.shield(asyncio.create_task(self._stop(app, starting)))
+            await _to_its_end(asyncio.create_task(self._stop(app, starting)))
         if told.failed.done():
             raise told.failed.result()
         raise BrokerAway(f"Faust stopped: {app.crash_reason!r}"[:300]) from app.crash_reason

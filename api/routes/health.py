@@ -6,6 +6,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.answers import shown
+from api.consuming import duty_alarm, duty_told
 from api.measuring import measure
 from api.metrics import CONTENT_TYPE
 from api.permissions import anybody, may
@@ -30,7 +31,7 @@ async def get_ready(request: Request) -> Response:
     """The process can work: the log answers, commands are taken, read models are there. 503 until then.
 
     A relay that cannot relay is told, and makes nobody else unready: the API goes on without Kafka. Only a process that
-    is there to relay and for nothing else is not ready then.
+    is there to relay and for nothing else is not ready then. So it is with whoever else works with Kafka here.
     """
     services = services_of(request)
     try:
@@ -42,15 +43,17 @@ async def get_ready(request: Request) -> Response:
     only_relays = set(services.roles) == {"relay"}
     if built and not only_relays:
         raise Unavailable(f"read models are being built: {', '.join(sorted(built))}", code="not_ready", retry_after=2)
-    if services.relay is None:
-        return shown({"status": "ready"})
-    relay, ringing = services.relay, alarm(services.relay)
-    if only_relays and ringing:
-        raise Unavailable(ringing["text"], code=ringing["code"], retry_after=2)
-    if only_relays and relay.phase not in ("relaying", "standby"):
-        raise Unavailable(f"the relay is {relay.phase}", code="not_ready", retry_after=2)
-    head = max((each.head for each in standings), default=0)
-    return shown({"status": "degraded" if ringing else "ready", "relay": told(relay, head)})
+    duties = {name: duty_told(duty) for name, duty in services.duties.items()}
+    degraded = any(duty_alarm(duty) for duty in services.duties.values())
+    if (relay := services.relay) is not None:
+        ringing = alarm(relay)
+        if only_relays and ringing:
+            raise Unavailable(ringing["text"], code=ringing["code"], retry_after=2)
+        if only_relays and relay.phase not in ("relaying", "standby"):
+            raise Unavailable(f"the relay is {relay.phase}", code="not_ready", retry_after=2)
+        head = max((each.head for each in standings), default=0)
+        duties, degraded = {"relay": told(relay, head), **duties}, degraded or ringing is not None
+    return shown({"status": "degraded" if degraded else "ready", **duties})
 
 
 @router.get("/metrics", dependencies=[may("system.read")], response_class=Response)

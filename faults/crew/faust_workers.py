@@ -1,6 +1,8 @@
 """A worker process that follows Kafka, projections and reactions, to be killed and started again."""
 
 import asyncio
+import contextlib
+import signal
 import subprocess
 import sys
 from dataclasses import asdict, dataclass
@@ -22,6 +24,8 @@ from streams.partitioned import KafkaReactions, KafkaViews
 from streams.reactor import Reactor
 from streams.topics import Topics
 
+LEAVE_SECONDS = 60.0
+
 
 @dataclass(frozen=True, slots=True)
 class WorkerOrder:
@@ -32,6 +36,8 @@ class WorkerOrder:
     prefix: str
     name: str
     errors: str
+    static: bool = True
+    """Whether it comes back to its partitions after an absence; else they are others' as soon as it leaves."""
 
 
 class WorkerProcess:
@@ -60,6 +66,14 @@ class WorkerProcess:
         self.end()
         self.start()
 
+    def leave(self) -> None:
+        """As somebody does who has fewer of them from now on."""
+        self.check()
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait(LEAVE_SECONDS)
+            self._process = None
+
     def end(self) -> None:
         """Make sure that it does not run."""
         if self._process is not None:
@@ -68,13 +82,14 @@ class WorkerProcess:
 
 
 async def work(order: WorkerOrder) -> None:
-    """Follow until killed."""
+    """Follow until killed, or until told to leave."""
     cluster, topics = Cluster(order.address), Topics.named(order.prefix)
     names = [topics.events.name, topics.relay_position.name]
 
     def member(what: str) -> FaustConsumption:
         group = f"{order.prefix}.{what}"
-        return FaustConsumption(cluster, names, group=group, instance=f"{group}.{order.name}")
+        instance = f"{group}.{order.name}" if order.static else None
+        return FaustConsumption(cluster, names, group=group, instance=instance)
 
     async with pool(order.conninfo, size=6) as opened, sending(order.conninfo) as (commands, store):
         views = KafkaViews(
@@ -103,7 +118,13 @@ async def work(order: WorkerOrder) -> None:
             topics=topics,
         )
         views.start()
-        await reactions.run()
+        answering = asyncio.create_task(reactions.run())
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, answering.cancel)
+        try:
+            with contextlib.suppress(asyncio.CancelledError):
+                await answering
+        finally:
+            await views.stop()
 
 
 if __name__ == "__main__":

@@ -87,7 +87,7 @@ class KafkaReactions:
             self.state.phase = "stopped"
 
     def _wait_because(self, reason: str) -> None:
-        self.state.phase, self.state.last_error = "waiting", reason
+        self.state.wait_because(reason)
         log.warning("reactions wait", reason=reason)
 
     async def _halt(self, torn: Gap) -> None:
@@ -123,7 +123,8 @@ class KafkaReactions:
         self.positions = started
         async with self._connections.connection() as connection:
             marks = await mark_offset(connection, ids.events, ids.marks)
-        self._ids, self._marked, self.state.phase = ids, marks > 0, "following"
+        self._ids, self._marked = ids, marks > 0
+        self.state.follow()
         events = self._topics.events.name
         lowest = {
             partition: min(own[partition].next_offset for own in self._rows.values())

@@ -18,10 +18,24 @@ class ConsumptionState:
     alarm: str | None = None
     """What a person must look at; the rest goes on."""
     last_error: str | None = None
+    obstacle: str | None = None
+    """What keeps it from consuming at this moment and is tried again; None as soon as it is overcome."""
     foreign: int = 0
     """Records on our topic that are not ours."""
     starts: int = 0
     """How often a consumer was begun."""
+
+    def wait_because(self, reason: str) -> None:
+        """It could not go on, and tries again."""
+        self.phase, self.last_error, self.obstacle = "waiting", reason, reason
+
+    def follow(self) -> None:
+        """It consumes."""
+        self.phase, self.obstacle = "following", None
+
+    def figures(self) -> Mapping[str, int]:
+        """What was counted by this process."""
+        return {"foreign": self.foreign, "starts": self.starts}
 
 
 async def offsets_after(

@@ -152,7 +152,7 @@ class KafkaViews:
                 reason = f"{type(error).__name__}: {error}"
             if asyncio.get_running_loop().time() - started > BACKOFF_SECONDS[-1]:
                 failures = 0
-            self.state.phase, self.state.last_error = "waiting", reason
+            self.state.wait_because(reason)
             log.warning("views wait", reason=reason)
             await asyncio.sleep(BACKOFF_SECONDS[min(failures, len(BACKOFF_SECONDS) - 1)])
             failures += 1
@@ -253,7 +253,8 @@ class KafkaViews:
                     self._failed(view, error)
         async with self._connections.connection() as connection:
             marks = await mark_offset(connection, ids.events, ids.marks)
-        self._ids, self._marked, self.state.phase = ids, marks > 0, "following"
+        self._ids, self._marked = ids, marks > 0
+        self.state.follow()
         events = self._topics.events.name
         return {each: offsets.get(each.partition, 0) if each.topic == events else marks for each in places}
 

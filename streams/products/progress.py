@@ -72,6 +72,12 @@ class ProductsState:
     alarm_code: str | None = None
     last_error: str | None = None
     """The last thing that went wrong and was tried again."""
+    obstacle: str | None = None
+    """What keeps it from publishing at this moment and is tried again; None as soon as it is overcome."""
     transactions: int = 0
     states: int = 0
     tombstones: int = 0
+
+    def figures(self) -> Mapping[str, int]:
+        """What was written by this process."""
+        return {"transactions": self.transactions, "states": self.states, "tombstones": self.tombstones}

@@ -98,6 +98,7 @@ class StatePublisher:
             return HALT_SECONDS
         except Unavailable as away:
             state.phase, state.last_error = "halted" if state.alarm else "waiting", str(away)
+            state.obstacle = state.last_error
             log.warning("the publisher begins anew", reason=str(away))
             return max(away.retry_after, self._pause)
 
@@ -117,7 +118,7 @@ class StatePublisher:
         held = {product.kind: await self._held(product, log_id) for product in STATES}
         await self._outlet.open()
         held = {product.kind: await self._held(product, log_id) for product in STATES}
-        self.state.alarm = self.state.alarm_code = None
+        self.state.alarm = self.state.alarm_code = self.state.obstacle = None
         self.state.phase = "publishing"
         self._erased, self._asked_at = frozenset(), float("-inf")
         while True:

@@ -1,78 +1,18 @@
 """Roles as processes of their own on a real PostgreSQL and a real Kafka: what happens in one of them is in Kafka."""
 
 import json
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
-import psycopg
 import pytest
 
-from domain.kernel import EVENT_TYPES
-from tests.support.kafka_broker import KafkaBroker
+from tests.acceptance.installation import Installation
+from tests.support.kafka_broker import KafkaBroker, free_ports
 from tests.support.kafka_reading import committed, complaints
-from tests.toybox.programs import Toybox, ended, listening, wait_for
-from toybox.inventory import load
+from tests.toybox.programs import wait_for
 
 pytestmark = pytest.mark.process
-
-
-class Installation:
-    """Processes that share a data directory, a database and a broker."""
-
-    def __init__(self, folder: Path, database: str, kafka: str, prefix: str) -> None:
-        self.program = Toybox(folder)
-        self.database, self.kafka, self.topic = database, kafka, f"{prefix}.events"
-        self.environment = {
-            "TOYBOX_DATABASE_URL": database,
-            "TOYBOX_KAFKA": kafka,
-            "TOYBOX_KAFKA_PREFIX": prefix,
-            "TOYBOX_PROBE_PORT": "0",
-        }
-
-    @contextmanager
-    def running(self, *roles: str) -> Iterator[str]:
-        """One process with these roles; the address that it answers at."""
-        chosen = [word for role in roles for word in ("--role", role)]
-        log = self.program.data_dir.parent / f"{'-'.join(roles)}.log"
-        with (
-            log.open("a") as lines,
-            self.program.started(
-                "up", "--port", "0", "--json", *chosen, log=lines, environment=self.environment
-            ) as process,
-        ):
-            said = json.loads(listening(process, "roles").splitlines()[-1])
-            assert said["roles"] == sorted(roles), log.read_text()
-            yield said["url"]
-            ended(process, signal.SIGTERM)
-            assert process.returncode == 0, log.read_text()
-
-    def __call__(self, *words: str, code: int = 0) -> str:
-        """A command of a person; what it printed."""
-        return self.program(*words, code=code, **self.environment).out
-
-    def public_positions(self) -> list[int]:
-        """What Kafka must hold."""
-        load()
-        with psycopg.connect(self.database) as connection:
-            rows = connection.execute("select position, type from events order by position").fetchall()
-        return [position for position, kind in rows if not EVENT_TYPES[kind].PRIVATE]
-
-    def relayed(self, url: str) -> bool:
-        """Whether the relay says that everything is out."""
-        answer = httpx.get(f"{url}/ready", timeout=10)
-        return answer.status_code == 200 and answer.json()["relay"]["lag"] == 0
-
-    def asked(self, url: str, path: str) -> httpx.Response:
-        """An answer for the owner."""
-        key = (self.program.data_dir / "owner.key").read_text().strip()
-        return httpx.get(f"{url}{path}", headers={"Authorization": f"Bearer {key}"}, timeout=10)
-
-    def metrics(self, url: str) -> str:
-        """What Prometheus is told."""
-        return self.asked(url, "/metrics").text
 
 
 def test_what_the_api_and_the_workers_do_is_in_kafka_once_and_in_order(
@@ -104,6 +44,8 @@ def test_what_the_api_and_the_workers_do_is_in_kafka_once_and_in_order(
             each["what"]: each for each in map(json.loads, installation("doctor", "--json").splitlines())
         }
         assert {found_by_doctor[what]["level"] for what in ("kafka", "topics", "relay")} == {"ok"}
+        assert 'toybox_kafka_duty_phase{duty="products",phase="publishing"} 1.0' in shown
+        assert committed(kafka_server, f"{kafka_prefix}.projects.state")
 
 
 def test_a_broker_that_is_away_leaves_the_api_ready_and_is_told_everywhere(
@@ -132,3 +74,25 @@ def test_a_broker_that_is_away_leaves_the_api_ready_and_is_told_everywhere(
         wait_for(lambda: installation.relayed(all_in_one))
         assert httpx.get(f"{all_in_one}/ready", timeout=10).json()["status"] == "ready"
         assert not complaints(committed(kafka_to_break.address, installation.topic), installation.public_positions())
+
+
+def test_a_broker_that_was_never_there_keeps_nobody_from_starting(data_home: Path, database: str) -> None:
+    nowhere = f"127.0.0.1:{free_ports(1)[0]}"
+    installation = Installation(data_home, database, nowhere)
+    with installation.process("all", name="alone", TOYBOX_FOLLOW="kafka") as alone:
+        assert installation.asked(alone.url, "/api/projects").json()["items"] == []
+        assert installation.asked(alone.url, "/api/auth/keys").json()["items"]  # of private events: they need no Kafka
+        wait_for(lambda: httpx.get(f"{alone.url}/ready", timeout=10).json()["status"] == "degraded")
+        for name in ("relay", "products", "views", "reactions"):
+            wait_for(lambda name=name: _alarm(alone.url, name) is not None)
+        ringing = [_alarm(alone.url, name) or {} for name in ("relay", "products", "views", "reactions")]
+        assert all("TOYBOX_KAFKA" in each["text"] for each in ringing), ringing
+        found = {each["what"]: each for each in map(json.loads, installation("doctor", "--json", code=1).splitlines())}
+        assert found["kafka"]["level"] == "problem"
+        assert {found[what]["level"] for what in ("views on Kafka", "reactions on Kafka", "state products")} == {
+            "warning"
+        }
+
+
+def _alarm(url: str, name: str) -> dict[str, Any] | None:
+    return httpx.get(f"{url}/ready", timeout=10).json()[name]["alarm"]

@@ -84,6 +84,14 @@ def test_the_compose_file_has_the_shape_that_we_promise(compose: dict[str, Any])
     assert mounted == set(compose["volumes"])
 
 
+def test_every_replica_has_a_name_of_its_own_in_its_groups(compose: dict[str, Any]) -> None:
+    roles = {
+        name: each for name, each in compose["services"].items() if name in {"api", "relay", "projector", "worker"}
+    }
+    assert {each["environment"]["TOYBOX_WORKER_NAME"] for each in roles.values()} == {"{hostname}"}
+    assert not [name for name, each in roles.items() if {"hostname", "container_name"} & set(each)]
+
+
 def test_the_compose_file_follows_the_compose_specification() -> None:
     command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec"]
     checked = subprocess.run([*command, "docker-compose.yml"], cwd=ROOT, capture_output=True, text=True, check=False)

@@ -1,6 +1,7 @@
 """A process that follows Kafka: wired from settings, its read models and reactions go with what the relay brings."""
 
 import asyncio
+import socket
 from decimal import Decimal
 from pathlib import Path
 
@@ -44,6 +45,11 @@ async def test_a_process_follows_kafka_when_the_settings_say_so(
         assert set(system.reactor.positions) == set(REACTIONS)
         assert {each.state for each in await system.follower.standings()} == {"following"}
         assert system.follower.state.alarm is None
+
+
+def test_replicas_of_a_container_have_names_of_their_own() -> None:
+    name = Settings.with_options(worker_name="{hostname}").worker_name
+    assert name == socket.gethostname()
 
 
 async def test_following_kafka_without_a_kafka_is_refused(database: str, data_home: Path) -> None:

@@ -3,6 +3,7 @@
 import gc
 from collections.abc import Iterator
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,18 @@ from pydantic import SecretStr, ValidationError
 
 from adapters.kafka.connecting import Cluster
 from adapters.kafka.topics import KafkaTopics
+from commands.budgets import ChangeBudgetLimit, OpenBudget
+from commands.handling import Caller
 from domain.errors import Refused
+from domain.ids import Scope, budget_id
 from domain.relaying import BrokerAway
 from tests.streams.relaying import Stage, open_store, running, until, write
 from tests.support.kafka_broker import free_ports
 from tests.support.kafka_security import PASSWORD, USER, SecuredKafka
+from tests.support.story import OWNER
 from toybox.relaying import relay_of
 from toybox.settings import Settings
+from toybox.system import running as process
 
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed <:ResourceWarning")
 LOGIN = {"kafka_username": USER, "kafka_password": SecretStr(PASSWORD)}
@@ -63,6 +69,26 @@ async def test_the_relay_works_through_every_door(way: str, kafka_secured: Secur
         stage = Stage(database, store, kafka_secured.broker.address, given.kafka_prefix)
         assert not await stage.complaints()
         assert (await relay.look()).position == 60
+
+
+@pytest.mark.parametrize("way", ["ssl", "scram", "plain"])
+async def test_a_worker_on_kafka_reads_through_every_door(
+    way: str, kafka_secured: SecuredKafka, database: str, data_home: Path
+) -> None:
+    given = settings(
+        **ways(kafka_secured)[way],
+        kafka_prefix=f"followed-{way}",
+        follow="kafka",
+        database_url=SecretStr(database),
+        data_dir=data_home / "toybox",
+    )
+    async with process(given, roles=["api", "projector", "relay"], environ={}) as system:
+        opening = OpenBudget(scope=Scope(kind="global"), limit=Decimal(1))
+        await system.commands.send(opening, Caller(OWNER, "http", "a budget"))
+        await until(lambda: system.duties["views"].phase == "following")
+        changing = ChangeBudgetLimit(budget_id=budget_id(opening.scope), limit=Decimal(2))
+        await system.commands.send(changing, Caller(OWNER, "http", "more of it"))
+        await system.follower.wait_for(["budget_states"], await system.store.head(), 60)
 
 
 async def refusal(secured: SecuredKafka, way: str, **wrong: Any) -> BrokerAway:
