@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from pkgutil import walk_packages
 
 PACKAGES = ("domain", "commands", "projections", "streams", "api", "adapters", "toybox")
 """The layers, in the order in which an event meets them."""
@@ -110,9 +111,10 @@ def modules() -> tuple[Module, ...]:
 @cache
 def load() -> None:
     """Import whatever registers itself, so that the registries of events, commands and routes are complete."""
-    for module in modules():
-        if any(module.inside(package) for package in REGISTERING):
-            importlib.import_module(module.name)
+    for package in REGISTERING:
+        importlib.import_module(package)
+        for found in walk_packages([str(folder(package))], f"{package}."):
+            importlib.import_module(found.name)
 
 
 def under(package: str) -> dict[str, list[Module]]:

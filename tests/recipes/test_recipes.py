@@ -6,7 +6,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import duckdb
 import pytest
 
 from streams.topics import Topics
@@ -36,6 +35,8 @@ def test_the_page_about_python(kafka_example: Example) -> None:
 
 
 def test_the_page_about_duckdb(postgres_example: Example) -> None:
+    import duckdb  # here, because it is heavy and complains at the end of runs that never use it
+
     with duckdb.connect() as database:
         database.execute("set file_search_path = ?", [str(postgres_example.folder)])
 

@@ -144,7 +144,8 @@ async def test_first_uses_are_noted_in_the_background_and_once(house: House) -> 
     assert house.story.state(ProviderKey, KEY).current.used
 
 
-async def test_what_could_not_be_noted_is_noted_later(house: House) -> None:
+async def test_what_could_not_be_noted_is_noted_later(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streams.sweeping.LOOK_SECONDS", 0.05)
     secret = await house.store()
     door = Door(house.story.sequencer, house.story.keyring)
     tries = 0
