@@ -3,6 +3,8 @@
 VENV ?= .venv
 PY = "$(VENV)/bin/python"
 STAMP = $(VENV)/.installed
+# Test processes of `make test`: most tests wait for a server or a clock, so more than there are processors pays.
+PROCESSES ?= 4
 # Options for the tool behind a target: make test ARGS="-k budgets -x"
 ARGS ?=
 
@@ -36,7 +38,7 @@ venv: $(STAMP) ## Create .venv from the lock, with the newest Python that runs t
 test: venv ## Run all tests; real services are started for them
 	@echo "make test: all tests, in random order, with real services started for them"
 	@echo "(a real Kafka, too: Java 17 and Maven are needed, or a broker that you name: TOYBOX_TEST_KAFKA=host:port)"
-	@$(PY) -m pytest $(ARGS)
+	@$(PY) -m pytest -n $(PROCESSES) --dist loadfile $(ARGS)
 
 test-fast: venv ## Run the tests that need no service (under 20 s)
 	@echo "make test-fast: tests without services"

@@ -7,7 +7,7 @@ from collections.abc import Collection, Coroutine, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 import faust
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from faust.auth import SASLCredentials, SSLCredentials
 from mode import CrashingSupervisor
 from yarl import URL
@@ -104,6 +104,14 @@ async def end_thread(app: faust.App) -> None:
         loop.close()
 
 
+async def end_connections(producer: AIOKafkaProducer | None) -> None:
+    """A stop that was broken off half-way leaves the producer's connections open, and says that it has closed them."""
+    if producer is not None:
+        async with asyncio.timeout(STOP_SECONDS):
+            await producer.stop()
+            await producer.client.close()
+
+
 async def _to_its_end(task: "asyncio.Task[None]") -> None:
     """Wait for it, however often we are cancelled meanwhile: a consumer left behind would outlive the loop."""
     cancelled: asyncio.CancelledError | None = None
@@ -178,6 +186,7 @@ class FaustConsumption:
         self._app = None
         await asyncio.wait([starting], timeout=START_SECONDS)
         starting.cancel()
+        producer: AIOKafkaProducer | None = getattr(app.producer, "_producer", None)  # it forgets it when it stops
         # A broker that is away must not keep us. A cancellation in here is one that Faust's services give one another
         # when they crash: nobody else knows of this task.
         with contextlib.suppress(Exception, asyncio.CancelledError):
@@ -185,6 +194,8 @@ class FaustConsumption:
                 await app.stop()
         with contextlib.suppress(Exception, asyncio.CancelledError):
             await end_thread(app)
+        with contextlib.suppress(Exception, asyncio.CancelledError):
+            await end_connections(producer)
 
     async def send(self, topic: str, key: bytes | None, value: bytes, headers: Mapping[str, bytes]) -> None:
         """Write one record and wait until it is acknowledged."""

@@ -72,7 +72,7 @@ def test_a_broker_that_is_away_leaves_the_api_ready_and_is_told_everywhere(
             assert httpx.get(f"{alone}/health", timeout=10).status_code == 200
         kafka_to_break.start()
         wait_for(lambda: installation.relayed(all_in_one))
-        assert httpx.get(f"{all_in_one}/ready", timeout=10).json()["status"] == "ready"
+        wait_for(lambda: httpx.get(f"{all_in_one}/ready", timeout=10).json()["status"] == "ready")
         assert not complaints(committed(kafka_to_break.address, installation.topic), installation.public_positions())
 
 
