@@ -83,20 +83,19 @@ def create(
     return app
 
 
-async def end_thread(app: faust.App) -> None:
+async def end_thread(thread: Any) -> None:
     """After a crash Faust leaves its consumer's thread behind: a member of the group that drops what it is given.
 
-    The thread is told to stop its consumer, and then to end.
+    The thread is told to stop its consumer, and then to end; whatever of that fails, its end is waited for.
     """
-    thread: Any = getattr(app._consumer, "_thread", None)  # noqa: SLF001
-    if thread is None:
-        return
     worker, loop, consumer = thread._thread, thread.thread_loop, thread._consumer  # noqa: SLF001
     if worker is not None and worker.is_alive():
         if consumer is not None and loop.is_running():
-            async with asyncio.timeout(STOP_SECONDS):
-                await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(consumer.stop(), loop))
-        thread._stopped_set()  # noqa: SLF001
+            with contextlib.suppress(Exception, asyncio.CancelledError):
+                async with asyncio.timeout(STOP_SECONDS):
+                    await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(consumer.stop(), loop))
+        with contextlib.suppress(RuntimeError):  # its loop is closed: it is about to end by itself
+            thread._stopped_set()  # noqa: SLF001
         async with asyncio.timeout(STOP_SECONDS):
             while worker.is_alive():  # noqa: ASYNC110 -- a thread tells nobody
                 await asyncio.sleep(0.02)
@@ -104,12 +103,10 @@ async def end_thread(app: faust.App) -> None:
         loop.close()
 
 
-async def end_connections(producer: AIOKafkaProducer | None) -> None:
-    """A stop that was broken off half-way leaves the producer's connections open, and says that it has closed them."""
-    if producer is not None:
-        async with asyncio.timeout(STOP_SECONDS):
-            await producer.stop()
-            await producer.client.close()
+async def _closed(producer: AIOKafkaProducer) -> None:
+    """A stop that was broken off half-way leaves connections open, and says that it has closed them."""
+    await producer.stop()
+    await producer.client.close()
 
 
 async def _to_its_end(task: "asyncio.Task[None]") -> None:
@@ -186,16 +183,21 @@ class FaustConsumption:
         self._app = None
         await asyncio.wait([starting], timeout=START_SECONDS)
         starting.cancel()
-        producer: AIOKafkaProducer | None = getattr(app.producer, "_producer", None)  # it forgets it when it stops
+        # Taken before the stop, which forgets them.
+        producer: AIOKafkaProducer | None = getattr(app.producer, "_producer", None)
+        thread: Any = getattr(app._consumer, "_thread", None)  # noqa: SLF001
         # A broker that is away must not keep us. A cancellation in here is one that Faust's services give one another
         # when they crash: nobody else knows of this task.
         with contextlib.suppress(Exception, asyncio.CancelledError):
             async with asyncio.timeout(STOP_SECONDS):
                 await app.stop()
         with contextlib.suppress(Exception, asyncio.CancelledError):
-            await end_thread(app)
+            if thread is not None:
+                await end_thread(thread)
         with contextlib.suppress(Exception, asyncio.CancelledError):
-            await end_connections(producer)
+            if producer is not None:
+                async with asyncio.timeout(STOP_SECONDS):
+                    await _closed(producer)
 
     async def send(self, topic: str, key: bytes | None, value: bytes, headers: Mapping[str, bytes]) -> None:
         """Write one record and wait until it is acknowledged."""

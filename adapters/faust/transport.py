@@ -4,6 +4,7 @@ Faust spends some 75 µs on every message. So what one poll brings of a partitio
 carries its records. The hooks are private to Faust: tests/adapters/faust/test_transport.py says so when they move.
 """
 
+import contextlib
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any, cast
 
@@ -31,6 +32,15 @@ class SeekingThread(driver.AIOKafkaConsumerThread):
         # Faust has no setting for it. The fetcher is made from this attribute when the consumer starts.
         consumer._isolation_level = "read_committed"  # noqa: SLF001
         return consumer
+
+    async def on_thread_stop(self) -> None:
+        """A stop that a crash breaks off, or a broker that is away, must not leave connections to a closed loop."""
+        try:
+            with contextlib.suppress(Exception):
+                await super().on_thread_stop()
+        finally:
+            if self._consumer is not None:
+                await self._consumer._client.close()  # noqa: SLF001 -- its own stop does nothing when called again
 
     async def seek_to_committed(self) -> Mapping[Any, int]:
         """Instead of the group's offsets, which Faust commits too early, those that stand beside what was made."""
