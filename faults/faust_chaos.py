@@ -3,11 +3,9 @@
 `python -m faults.faust_chaos --events 200000 --worker-kills 5 --relay-kills 10 --broker-kills 2 --broker-stops 3`
 """
 
-import argparse
 import asyncio
 import random
 import secrets
-import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -15,11 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import uvloop
 from psycopg_pool import AsyncConnectionPool
 
 from adapters.postgres.connections import pool
-from adapters.postgres.embedded import EmbeddedPostgres
 from adapters.postgres.event_store import PostgresStore
 from adapters.postgres.following import PostgresCursors
 from adapters.postgres.migrate import migrate
@@ -28,17 +24,16 @@ from faults.crew.faust_workers import WorkerOrder, WorkerProcess
 from faults.crew.journals import Work, counter_id
 from faults.crew.mirror import MIRROR, PROJECTIONS, Counts, mirror_of
 from faults.crew.relays import RelayOrder, RelayProcess
-from faults.crew.sending import insist, quiet_logs, sending
+from faults.crew.sending import insist, sending
+from faults.crew.tormenting import run, servers, shuffled, take_away
 from projections.projector import generation, parked_keys, rebuild
 from streams.topics import Topics
 from tests.commands.counter import OpenCounter
-from tests.support.kafka_broker import KafkaBroker, broker_folder
+from tests.support.kafka_broker import KafkaBroker
 from tests.support.kafka_reading import committed, complaints
-from tests.support.postgres import server_folder
 from tests.support.story import OWNER
 
 Kind = Literal["kill worker", "kill relay", "kill broker", "stop broker"]
-AWAY_SECONDS = (0.1, 3.0)
 PATIENCE_SECONDS = 300.0
 
 
@@ -148,8 +143,7 @@ class Run:
             "kill broker": chosen.broker_kills,
             "stop broker": chosen.broker_stops,
         }
-        blows: list[Kind] = [kind for kind, count in counts.items() for _ in range(count)]
-        self._rng.shuffle(blows)
+        blows = shuffled(counts, self._rng)
         seen = 0
         for number, blow in enumerate(blows, 1):
             # The writers would be done before the first blow: after each they may go on by one share.
@@ -166,10 +160,7 @@ class Run:
         elif blow == "kill relay":
             self._relay.kill()
         else:
-            # In this thread, for the broker ends with the thread that starts it.
-            self._broker.kill() if blow == "kill broker" else self._broker.stop()
-            await asyncio.sleep(self._rng.uniform(*AWAY_SECONDS))
-            self._broker.start()
+            await take_away(self._broker, self._rng, kill=blow == "kill broker")
 
     async def _moving(self, opened: AsyncConnectionPool[Any], seen: int) -> int:
         """Until the views have passed where they were: then the rest of the share is on its way."""
@@ -220,29 +211,9 @@ async def _position(opened: AsyncConnectionPool[Any]) -> int:
 
 async def torment(campaign: Campaign, home: Path, tell: Callable[[str], None] = lambda _: None) -> Verdict:
     """Run one campaign on servers of its own; `home` is thrown away."""
-    folder = home / f"campaign-{secrets.token_hex(4)}"
-    folder.mkdir()
-    broker = KafkaBroker(broker_folder())
-    try:
-        broker.start()
-        async with EmbeddedPostgres(home / f"data-{secrets.token_hex(4)}") as server:
-            return await Run(campaign, server.conninfo, broker, folder, tell)()
-    finally:
-        broker.kill()
-        shutil.rmtree(broker.folder, ignore_errors=True)
-
-
-def main() -> int:
-    """Run what the command line asks for; 0 when everything is as it must be."""
-    parser = argparse.ArgumentParser(prog="python -m faults.faust_chaos", description=__doc__)
-    for name, value in ((name, getattr(Campaign(), name)) for name in Campaign.__slots__):
-        parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=value)
-    quiet_logs()
-    with server_folder() as home:
-        verdict = uvloop.run(torment(Campaign(**vars(parser.parse_args())), home, lambda line: print(line, flush=True)))
-    print(*verdict.lines(), sep="\n")
-    return 0 if verdict.clean else 1
+    async with servers(home) as (conninfo, broker, folder):
+        return await Run(campaign, conninfo, broker, folder, tell)()
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run("faults.faust_chaos", __doc__, Campaign(), torment))

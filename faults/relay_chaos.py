@@ -3,11 +3,9 @@
 `python -m faults.relay_chaos --events 200000 --relay-kills 10 --broker-kills 2 --broker-stops 3 --seed 1`
 """
 
-import argparse
 import asyncio
 import random
 import secrets
-import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -15,28 +13,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-import uvloop
-
 from adapters.kafka.connecting import Cluster
 from adapters.kafka.outlet import KafkaOutlet
 from adapters.postgres.connections import pool
-from adapters.postgres.embedded import EmbeddedPostgres
 from adapters.postgres.event_store import PostgresStore
 from adapters.postgres.migrate import migrate
 from commands.handling import Caller
 from faults.crew.journals import Work, counter_id
 from faults.crew.relays import RelayOrder, RelayProcess
-from faults.crew.sending import insist, quiet_logs, sending
+from faults.crew.sending import insist, sending
+from faults.crew.tormenting import run, servers, shuffled, take_away
 from streams.relay.marker import Marker
 from streams.topics import Topics
 from tests.commands.counter import OpenCounter
-from tests.support.kafka_broker import KafkaBroker, broker_folder
+from tests.support.kafka_broker import KafkaBroker
 from tests.support.kafka_reading import Found, committed, complaints
-from tests.support.postgres import server_folder
 from tests.support.story import OWNER
 
 Kind = Literal["kill relay", "kill broker", "stop broker"]
-AWAY_SECONDS = (0.1, 3.0)
 PATIENCE_SECONDS = 180.0
 
 
@@ -141,8 +135,7 @@ class Run:
             "kill broker": chosen.broker_kills,
             "stop broker": chosen.broker_stops,
         }
-        blows: list[Kind] = [kind for kind, count in counts.items() for _ in range(count)]
-        self._rng.shuffle(blows)
+        blows = shuffled(counts, self._rng)
         for number, blow in enumerate(blows, 1):
             # The writers would be done before the first blow: after each they may go on by one share.
             self._allowed = chosen.events * number // (len(blows) + 1)
@@ -155,11 +148,8 @@ class Run:
     async def _strike(self, blow: Kind) -> None:
         if blow == "kill relay":
             self._rng.choice(self._relays).kill()
-            return
-        # In this thread, for the broker ends with the thread that starts it; the others wait as they would for a host.
-        self._broker.kill() if blow == "kill broker" else self._broker.stop()
-        await asyncio.sleep(self._rng.uniform(*AWAY_SECONDS))
-        self._broker.start()
+        else:
+            await take_away(self._broker, self._rng, kill=blow == "kill broker")
 
     async def _relaying(self) -> None:
         """Until some of the newest share is out: then the rest of it is on its way."""
@@ -202,29 +192,9 @@ class Run:
 
 async def torment(campaign: Campaign, home: Path, tell: Callable[[str], None] = lambda _: None) -> Verdict:
     """Run one campaign on servers of its own; `home` is thrown away."""
-    folder = home / f"campaign-{secrets.token_hex(4)}"
-    folder.mkdir()
-    broker = KafkaBroker(broker_folder())
-    try:
-        broker.start()
-        async with EmbeddedPostgres(home / f"data-{secrets.token_hex(4)}") as server:
-            return await Run(campaign, server.conninfo, broker, folder, tell)()
-    finally:
-        broker.kill()
-        shutil.rmtree(broker.folder, ignore_errors=True)
-
-
-def main() -> int:
-    """Run what the command line asks for; 0 when everything is as it must be."""
-    parser = argparse.ArgumentParser(prog="python -m faults.relay_chaos", description=__doc__)
-    for name, value in ((name, getattr(Campaign(), name)) for name in Campaign.__slots__):
-        parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=value)
-    quiet_logs()
-    with server_folder() as home:
-        verdict = uvloop.run(torment(Campaign(**vars(parser.parse_args())), home, lambda line: print(line, flush=True)))
-    print(*verdict.lines(), sep="\n")
-    return 0 if verdict.clean else 1
+    async with servers(home) as (conninfo, broker, folder):
+        return await Run(campaign, conninfo, broker, folder, tell)()
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run("faults.relay_chaos", __doc__, Campaign(), torment))

@@ -88,14 +88,14 @@ async def end_thread(thread: Any) -> None:
 
     The thread is told to stop its consumer, and then to end; whatever of that fails, its end is waited for.
     """
-    worker, loop, consumer = thread._thread, thread.thread_loop, thread._consumer  # noqa: SLF001
+    worker, loop, consumer = thread._thread, thread.thread_loop, thread._consumer  # noqa: SLF001 -- not told otherwise
     if worker is not None and worker.is_alive():
         if consumer is not None and loop.is_running():
             with contextlib.suppress(Exception, asyncio.CancelledError):
                 async with asyncio.timeout(STOP_SECONDS):
                     await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(consumer.stop(), loop))
         with contextlib.suppress(RuntimeError):  # its loop is closed: it is about to end by itself
-            thread._stopped_set()  # noqa: SLF001
+            thread._stopped_set()  # noqa: SLF001 -- what its own stop does first, and a crash skips
         async with asyncio.timeout(STOP_SECONDS):
             while worker.is_alive():  # noqa: ASYNC110 -- a thread tells nobody
                 await asyncio.sleep(0.02)
@@ -185,7 +185,7 @@ class FaustConsumption:
         starting.cancel()
         # Taken before the stop, which forgets them.
         producer: AIOKafkaProducer | None = getattr(app.producer, "_producer", None)
-        thread: Any = getattr(app._consumer, "_thread", None)  # noqa: SLF001
+        thread: Any = getattr(app._consumer, "_thread", None)  # noqa: SLF001 -- the property would make a new one
         # A broker that is away must not keep us. A cancellation in here is one that Faust's services give one another
         # when they crash: nobody else knows of this task.
         with contextlib.suppress(Exception, asyncio.CancelledError):

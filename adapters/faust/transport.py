@@ -36,7 +36,7 @@ class SeekingThread(driver.AIOKafkaConsumerThread):
     async def on_thread_stop(self) -> None:
         """A stop that a crash breaks off, or a broker that is away, must not leave connections to a closed loop."""
         try:
-            with contextlib.suppress(Exception):
+            with contextlib.suppress(Exception):  # it may raise anything, and there is nothing left to save
                 await super().on_thread_stop()
         finally:
             if self._consumer is not None:

@@ -59,7 +59,7 @@ class Model:
         yield ModelReply(self.text, request.model, "id", "stop", usage)
 
     async def complete(self, request: ModelRequest) -> ModelReply:
-        raise NotImplementedError
+        raise NotImplementedError("the dispatcher streams every answer")
 
     async def aclose(self) -> None:
         """It holds nothing."""
