@@ -129,5 +129,6 @@ def expire_hold(command: ExpireHold, work: UnitOfWork) -> None:
                 lines=[],
                 amount=attempt.bound,
                 estimated=True,
+                problem="its hold ran out before anybody said what it used",
             )
         )

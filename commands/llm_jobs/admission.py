@@ -16,6 +16,7 @@ from domain.errors import Refused
 from domain.ids import attempt_id, budget_id, scopes_of
 from domain.kernel import Aggregate
 from domain.llm_jobs import Attempt, HeldAmount, LlmJob
+from domain.pricing import RateId
 from domain.projects import Project
 from domain.values import Amount, ModelName, Name, Slug, Text
 
@@ -30,7 +31,7 @@ class AdmitLlmJob(OfJob, Command, permission="llm_jobs.work"):
     provider: Slug
     model: ModelName
     bound: Amount
-    rate_id: Name
+    rate_id: RateId
     request: str | Text
     hold_seconds: Seconds
     lease_seconds: Seconds

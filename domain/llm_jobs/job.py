@@ -11,7 +11,8 @@ from domain.errors import Refused
 from domain.kernel import Aggregate, Created, event
 from domain.llm_jobs.attempts import Attempt, Count, HeldAmount, Ordinal, Reply, reference
 from domain.llm_jobs.reasons import reason_of
-from domain.values import Amount, Code, Fraction, Instant, ModelName, Money, Name, Sealed, Slug, Text, TokenUsage
+from domain.pricing import RateId, Usage
+from domain.values import Amount, Code, Fraction, Instant, ModelName, Money, Name, Sealed, Slug, Text
 
 JobStatus = Literal["queued", "running", "parked", "retrying", "completed", "failed", "cancelled"]
 
@@ -41,7 +42,7 @@ class LlmJob(Aggregate):
     parked_on: UUID | None
     due_at: Instant | None
     output: Text | None
-    usage: TokenUsage | None
+    usage: Usage | None
     cost: Money | None
     failure: str | None
     reason: str | None
@@ -74,7 +75,7 @@ class LlmJob(Aggregate):
         model: ModelName
         holds: list[HeldAmount]
         bound: Amount
-        rate_id: Name
+        rate_id: RateId
         request: Text
         worker: Name
 
@@ -122,7 +123,7 @@ class LlmJob(Aggregate):
         attempt: Ordinal
         attempt_id: UUID
         output: Text
-        usage: TokenUsage | None
+        usage: Usage | None
         cost: Amount
         provider: Slug
         model: ModelName
@@ -160,7 +161,7 @@ class LlmJob(Aggregate):
 
         attempt: Ordinal
         attempt_id: UUID
-        usage: TokenUsage | None
+        usage: Usage | None
         cost: Amount
 
     class Cancelled(Aggregate.Event, type="llm_job.cancelled"):
@@ -305,10 +306,9 @@ class LlmJob(Aggregate):
         if number >= self.max_attempts:
             self.trigger_event(LlmJob.Failed, attempt=number, kind="lost", reason=reason_of("lost"), note=None)
 
-    def account_late(self, attempt: Attempt, *, usage: TokenUsage | None, cost: Decimal) -> None:
-        self.trigger_event(
-            LlmJob.LateUsage, attempt=attempt.number, attempt_id=attempt.attempt_id, usage=usage, cost=cost
-        )
+    def account_late(self, attempt: Attempt, *, usage: Usage | None, cost: Decimal) -> None:
+        which = {"attempt": attempt.number, "attempt_id": attempt.attempt_id}
+        self.trigger_event(LlmJob.LateUsage, **which, usage=usage, cost=cost)
 
     def cancel(self, reason: str) -> None:
         self._must_be("queued", "running", "parked", "retrying")
@@ -368,7 +368,7 @@ class LlmJob(Aggregate):
         self.status, self.parked_on, self.due_at = "queued", None, None
 
     @event(Completed)
-    def _completed(self, attempt: int, output: Text, usage: TokenUsage | None, cost: Decimal) -> None:
+    def _completed(self, attempt: int, output: Text, usage: Usage | None, cost: Decimal) -> None:
         del self.unaccounted[attempt]
         self.status, self.output, self.usage, self.cost = "completed", reference(output), usage, cost
 

@@ -15,14 +15,15 @@ import structlog
 
 from commands.handling import Caller, Command, Commands, Principal
 from commands.llm_jobs import AdmitLlmJob, LoseAttempt
-from commands.models import LanguageModel, Message, ModelError, ModelReply, ModelRequest, Rates, TextDelta
+from commands.models import LanguageModel, Message, ModelError, ModelReply, ModelRequest, Prices, TextDelta
 from commands.objects import Objects
 from domain.errors import NotFound, Refused, ToyboxError, Unavailable
 from domain.ids import attempt_id
 from domain.llm_jobs import LlmJob
 from domain.log import LogReader, StoredEvent
-from domain.rates import Rate, bound_of
+from domain.pricing import Quote, bound_of
 from domain.values import INLINE_TEXT, Text
+from streams.dispatcher.billing import Billing
 from streams.dispatcher.outcomes import Reports, Timing
 from streams.dispatcher.pace import Pace
 from streams.prompts import Prompts
@@ -50,18 +51,19 @@ class Spending:
     reader: LogReader
     prompts: Prompts
     models: Models
-    rates: Rates
+    prices: Prices
     objects: Objects
     now: Callable[[], datetime]
-    """The worker's clock; rates are those of its day."""
+    """The worker's clock; prices are those of its day."""
     pace: Pace = field(default_factory=Pace)
+    told: set[str] = field(default_factory=set[str])
+    """Oddities of providers' bills that were warned of."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Prepared:
     model: LanguageModel
     request: ModelRequest
-    rate: Rate
     admission: Command
 
 
@@ -88,7 +90,8 @@ class AttemptRun:
         self._telling: asyncio.Task[None] | None = None
         self._calling: asyncio.Task[Any] | None = None
         self._aborted = False
-        self._say = Reports(job, attempt, spending.rates, spending.now().date())
+        self._billing = Billing(spending.prices, job.provider, spending.now().date(), spending.told)
+        self._say = Reports(job, attempt, self._billing)
         self.job = job
         self.attempt = attempt
 
@@ -144,7 +147,7 @@ class AttemptRun:
         job = self.job
         model = await self._with.models.get(job.provider, job.project_id)
         messages = await self._with.prompts.messages(job)
-        rate = self._with.rates.rate(job.provider, job.model, self._say.on)
+        quote = self._with.prices.quote(job.provider, job.model, self._billing.on)
         request = ModelRequest(
             attempt_id=attempt_id(job.id, self.attempt),
             model=job.model,
@@ -153,10 +156,15 @@ class AttemptRun:
             temperature=job.temperature,
             deadline=0,
         )
-        bound = bound_of(request.input_upper_bound, job.max_output_tokens, rate)
-        return _Prepared(model, request, rate, await self._admission(messages, bound, rate))
+        bound = bound_of(
+            quote,
+            input_upper_bound=request.input_upper_bound,
+            max_output_tokens=job.max_output_tokens,
+            conditions=model.conditions(request),
+        )
+        return _Prepared(model, request, await self._admission(messages, bound, quote))
 
-    async def _admission(self, messages: tuple[Message, ...], bound: Decimal, rate: Rate) -> AdmitLlmJob:
+    async def _admission(self, messages: tuple[Message, ...], bound: Decimal, quote: Quote) -> AdmitLlmJob:
         pace = self._with.pace
         return AdmitLlmJob(
             **self._say.address,
@@ -164,7 +172,7 @@ class AttemptRun:
             provider=self.job.provider,
             model=self.job.model,
             bound=bound,
-            rate_id=rate.rate_id,
+            rate_id=quote.name,
             request=await self._keep(_as_json(messages)),
             hold_seconds=self.job.timeout_seconds + pace.grace_seconds,
             lease_seconds=pace.lease_seconds,
@@ -188,9 +196,9 @@ class AttemptRun:
             try:
                 reply = await self._answer(prepared.model, request)
             except ModelError as failure:
-                await self._record(self._say.failed(failure, prepared.rate))
+                await self._record(self._say.failed(failure))
             else:
-                await self._take(reply, prepared.rate, queue_ms)
+                await self._take(reply, queue_ms)
 
     async def _answer(self, model: LanguageModel, request: ModelRequest) -> ModelReply:
         """The provider's answer. A call that nobody wants any more ends as a ModelError that says what it may cost."""
@@ -218,9 +226,9 @@ class AttemptRun:
                     self._telling = asyncio.create_task(self._tell_of_first_token(self._first_token_ms))
         raise ModelError("cut_stream", "the provider's answer ended without a result", sent=True)
 
-    async def _take(self, reply: ModelReply, rate: Rate, queue_ms: int) -> None:
+    async def _take(self, reply: ModelReply, queue_ms: int) -> None:
         """Keep the answer. Where its text cannot be kept, its cost still can."""
-        if unfinished := self._say.unfinished(reply, rate):
+        if unfinished := self._say.unfinished(reply):
             await self._record(unfinished)
             return
         timing: Timing = {
@@ -230,12 +238,12 @@ class AttemptRun:
         }
         try:
             output = await _until_available("an answer waits", self.job, lambda: self._keep(reply.text))
-            taken = await self._record(self._say.answered(reply, output, rate, timing))
+            taken = await self._record(self._say.answered(reply, output, timing))
             problem = Refused("it was refused")
         except Refused as no_place:
             taken, problem = False, no_place
         if not taken:
-            await self._record(self._say.not_kept(reply, rate, problem), "cost")
+            await self._record(self._say.not_kept(reply, problem), "cost")
 
     async def _record(self, outcome: Command, key: str = "outcome") -> bool:
         """The outcome must reach the log: nobody else knows it. Tried until it does, or this worker ends."""
