@@ -183,8 +183,9 @@ class Books:
 
     def pay(self, bill: Billed, amount: Decimal, model: str) -> None:
         """Settle every hold at what the attempt cost, and say line by line why."""
+        used = (bill.usage.input_tokens, bill.usage.output_tokens) if bill.usage else (None, None)
         for budget in self.budgets:
-            budget.account(self.attempt.attempt_id, amount)
+            budget.account(self.attempt.attempt_id, amount, *used)
         estimated = bill.amount is None
         if self.known is None:
             self.work.add(

@@ -2,11 +2,11 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from decimal import Decimal
+from decimal import ROUND_FLOOR, Decimal
 from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
@@ -22,7 +22,7 @@ from domain.ids import attempt_id
 from domain.llm_jobs import LlmJob
 from domain.log import LogReader, StoredEvent
 from domain.pricing import Quote, bound_of
-from domain.values import INLINE_TEXT, Text
+from domain.values import INLINE_TEXT, MONEY_DIGITS, ZERO, Text
 from streams.dispatcher.billing import Billing
 from streams.dispatcher.outcomes import Reports, Timing
 from streams.dispatcher.pace import Pace
@@ -138,7 +138,9 @@ class AttemptRun:
         history = await self._with.reader.read_stream(self.job.id)
         if any(each.type == LlmJob.Admitted.TYPE and each.payload()["attempt"] == self.attempt for each in history):
             self._aborted = self._aborted or history[-1].type != LlmJob.Started.TYPE
-            await self._call(prepared, _milliseconds(history[-1].recorded_at, self._queued.recorded_at))
+            await self._call(
+                _shaped(prepared, history), _milliseconds(history[-1].recorded_at, self._queued.recorded_at)
+            )
         return BEHIND_SECONDS
 
     # --- before the call ---
@@ -156,15 +158,18 @@ class AttemptRun:
             temperature=job.temperature,
             deadline=0,
         )
-        bound = bound_of(
-            quote,
-            input_upper_bound=request.input_upper_bound,
-            max_output_tokens=job.max_output_tokens,
-            conditions=model.conditions(request),
+        bound, least = (
+            bound_of(
+                quote,
+                input_upper_bound=request.input_upper_bound,
+                max_output_tokens=output,
+                conditions=model.conditions(request),
+            )
+            for output in (job.max_output_tokens, 1)
         )
-        return _Prepared(model, request, await self._admission(messages, bound, quote))
+        return _Prepared(model, request, await self._admission(request, bound, least, quote))
 
-    async def _admission(self, messages: tuple[Message, ...], bound: Decimal, quote: Quote) -> AdmitLlmJob:
+    async def _admission(self, request: ModelRequest, bound: Decimal, least: Decimal, quote: Quote) -> AdmitLlmJob:
         pace = self._with.pace
         return AdmitLlmJob(
             **self._say.address,
@@ -172,8 +177,11 @@ class AttemptRun:
             provider=self.job.provider,
             model=self.job.model,
             bound=bound,
+            input_bound=request.input_upper_bound,
+            output_bound=request.max_output_tokens,
+            output_price=_output_price(bound, least, request.max_output_tokens),
             rate_id=quote.name,
-            request=await self._keep(_as_json(messages)),
+            request=await self._keep(_as_json(request.messages)),
             hold_seconds=self.job.timeout_seconds + pace.grace_seconds,
             lease_seconds=pace.lease_seconds,
         )
@@ -302,6 +310,20 @@ async def _until_available(saying: str, job: LlmJob, step: Callable[[], Awaitabl
 
 def _as_json(messages: tuple[Message, ...]) -> str:
     return orjson.dumps([{"role": each.role, "content": each.content} for each in messages]).decode()
+
+
+def _output_price(bound: Decimal, least: Decimal, output: int) -> Decimal | None:
+    """What one output token less certainly takes off the bound, known from the bound with one token only."""
+    if output == 1:
+        return None
+    smallest = Decimal(1).scaleb(-MONEY_DIGITS)
+    return max(((bound - least - smallest) / (output - 1)).quantize(smallest, ROUND_FLOOR), ZERO)
+
+
+def _shaped(prepared: _Prepared, history: Sequence[StoredEvent]) -> _Prepared:
+    """With as many output tokens as were admitted: budgets may have had no room for more."""
+    admitted = next(each.payload() for each in reversed(history) if each.type == LlmJob.Admitted.TYPE)
+    return replace(prepared, request=replace(prepared.request, max_output_tokens=admitted["max_output_tokens"]))
 
 
 def _milliseconds(later: datetime, earlier: datetime) -> int:

@@ -111,6 +111,8 @@ def stage_agent_job(command: StageAgentJob, work: UnitOfWork) -> None:
             max_attempts=3,
             messages=None,
             not_before=None,
+            min_output_tokens=None,
+            key_id=None,
         )
     )
 
@@ -151,6 +153,8 @@ def admit(job: UUID, bound: str = "1", attempt: int = 1, **over: Any) -> AdmitLl
         "provider": "scripted",
         "model": "scripted-small",
         "rate_id": "scripted-1",
+        "input_bound": 100,
+        "output_bound": 100,
         "request": '[{"role": "user"}]',
         "hold_seconds": 120,
         "lease_seconds": 10,

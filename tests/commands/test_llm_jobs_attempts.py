@@ -104,7 +104,8 @@ async def test_what_was_not_sent_is_free(story: Story) -> None:
         "unreachable",
         reason_of("unreachable"),
     )
-    assert released == {"attempt_id": str(attempt_id(story.id(1), 1)), "amount": "1", "waiting": 0}
+    held = {"number": 1, "amount": "1", "input_tokens": 100, "output_tokens": 100}
+    assert released == {"attempt_id": str(attempt_id(story.id(1), 1)), **held, "waiting": 0}
     assert money(story) == (usd(0), usd(0))
 
 
