@@ -55,8 +55,13 @@ async def test_an_answer_settles_its_hold_and_records_its_cost_line_by_line(stor
     assert (done["response_id"], done["usage"]) == ("response 7", USAGE)
     assert settled == {
         "attempt_id": str(attempt_id(story.id(1), 1)),
+        "number": 1,
         "amount": "0.4",
+        "input_tokens": 10,
+        "output_tokens": 20,
         "held": "1",
+        "held_input_tokens": 100,
+        "held_output_tokens": 100,
         "waiting": 0,
     }
     assert (cost["amount"], cost["estimated"], cost["model"]) == ("0.4", False, "scripted-small-1")
