@@ -233,7 +233,7 @@ async def test_the_key_of_whoever_asks_has_a_budget(story: Story) -> None:
     await story.when(opened("1", scope=scope))
     story.then_refused(NotFound)
     issued = IssueAccessKey(
-        key_hash="0" * 64, prefix="tbx_Ab12Cd", label="laptop", permissions=["llm_jobs.*"]
+        key_hash="0" * 64, prefix="tbx_Ab12Cd", label="laptop", permissions=("llm_jobs.*",)
     )
     await story.given(issued, opened("1", scope=scope), queue(other))
     assert story.state(AccessKey, key).label == "laptop"
