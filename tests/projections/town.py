@@ -149,6 +149,7 @@ class Town(Play):
             await self.send(command)
         self.story.clock.advance(3600)
         await self.send(RollBudgetWindows(budget_id=budget_id(scope)))
+        await self.react()
 
     async def _pay(self) -> None:
         """Everything that can happen to provider keys; no die, so that towns stay as they were."""
