@@ -37,6 +37,12 @@ class CostSettingsStates(Document[CostSettingsState]):
     columns: ClassVar[Mapping[str, Column]] = {}
     indexes: ClassVar[Sequence[Sequence[str]]] = ()
 
+    def evolve(self, view: CostSettingsState | None, event: Event, stored: StoredEvent) -> CostSettingsState | None:
+        """Begins with the first choice."""
+        if view is None and not isinstance(event, CostSettings.Chosen):
+            return None
+        return super().evolve(view, event, stored)
+
     @on(CostSettings.Chosen, CostSettings.Changed)
     def chosen(self, _view: CostSettingsState | None, event: Event, stored: StoredEvent) -> CostSettingsState:
         """These rules from now on."""

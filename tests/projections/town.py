@@ -137,11 +137,9 @@ class Town(Play):
         await self._pay()
 
     async def limit(self) -> None:
-        """Limits in windows, the settings; at the end, so that towns stay as they were."""
+        """Limits in windows; at the end, so that towns stay as they were."""
         scope = Scope(kind="provider", provider="scripted")
         for command in (
-            ChangeCostSettings(shape=False),
-            ChangeCostSettings(),
             OpenBudget(scope=scope, limit=Decimal(10**6), window=Window(kind="rolling", hours=1)),
             OpenBudget(scope=scope, limit=Decimal(10**6), window=Window(kind="day")),
             CloseBudget(budget_id=budget_id(scope), name="usd-day-utc"),
@@ -152,7 +150,7 @@ class Town(Play):
         await self.react()
 
     async def _pay(self) -> None:
-        """Everything that can happen to provider keys; no die, so that towns stay as they were."""
+        """Everything that can happen to provider keys and cost settings; no die, so that towns stay as they were."""
 
         def kept(number: int, **more: object) -> dict[str, Any]:
             facts = {"kept_at": self.story.clock.now, "last_four": "abcd", "fingerprint": f"{number:064x}"}
@@ -161,6 +159,8 @@ class Town(Play):
         project = next(iter(self.streams[Project]))
         one, own = provider_key_id("scripted", "default"), provider_key_id("scripted", "own")
         for command in (
+            ChangeCostSettings(shape=False),
+            ChangeCostSettings(),
             StoreProviderKey(**kept(1, provider="scripted")),
             NoteKeyUse(key_id=one, secret_id=UUID(int=1)),
             RotateProviderKey(**kept(2, key_id=one, overlap_seconds=0)),
