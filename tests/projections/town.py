@@ -125,6 +125,7 @@ class Town(Play):
     # --- what people and workers do ---
 
     async def _settle(self) -> None:
+        await self.send(ChangeCostSettings(shape=False))
         await self.send(OpenBudget(scope=Scope(kind="global"), limit=Decimal(400)))
         await self.send(RegisterProvider(name="scripted", kind="scripted"))
         for name in ("reader", "old-hand"):
@@ -159,7 +160,6 @@ class Town(Play):
         project = next(iter(self.streams[Project]))
         one, own = provider_key_id("scripted", "default"), provider_key_id("scripted", "own")
         for command in (
-            ChangeCostSettings(shape=False),
             ChangeCostSettings(),
             StoreProviderKey(**kept(1, provider="scripted")),
             NoteKeyUse(key_id=one, secret_id=UUID(int=1)),
