@@ -92,4 +92,4 @@ class Authenticator:
         if key is None or not hmac.compare_digest(key.key_hash, shown.key_hash) or key.revoked_by is not None:
             return _Known(None, None, until)
         actor = f"{key.label[:_ACTOR_LABEL]} ({prefix})"
-        return _Known(Principal(actor, frozenset(key.permissions)), key.expires_at, until)
+        return _Known(Principal(actor, frozenset(key.permissions), shown.key_id), key.expires_at, until)

@@ -1,53 +1,96 @@
 """What may be asked of budgets: open, change and close them; count what nobody reported in time."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 from uuid import UUID
 
 from pydantic import Field
 
 from commands.handling import Command, handler
 from commands.work import UnitOfWork
-from domain.budgets import Budget, Percent
+from domain.budgets import (
+    LIFETIME,
+    AskedWindow,
+    Budget,
+    CostRules,
+    CostSettings,
+    KnownZone,
+    Percent,
+    Terms,
+    check_whole,
+)
+from domain.charges import Unit
 from domain.costs import Cost
 from domain.errors import NotFound, Refused
-from domain.ids import Scope, budget_id, cost_id
+from domain.identity.access_keys import AccessKey
+from domain.ids import Scope, budget_id, cost_id, cost_settings_id
 from domain.kernel import Aggregate
 from domain.llm_jobs import LlmJob
 from domain.projects import Project
-from domain.values import Amount
+from domain.values import Amount, Slug
 
 _PARTS = {
     "global": (),
     "project": ("project_id",),
     "phase": ("project_id", "phase"),
     "agent": ("project_id", "agent_id"),
+    "provider": ("provider",),
+    "model": ("provider", "model"),
+    "key": ("key_id",),
 }
 """What each kind of scope names, and nothing else."""
 
 
 class OpenBudget(Command, permission="budgets.open"):
-    """Give a scope money to spend; a scope whose budget was closed gets it back."""
+    """Limit what a scope may spend; one that has a budget gets another limit, in another unit or window, besides."""
 
     scope: Scope
     limit: Amount
-    thresholds: Annotated[list[Percent], Field(max_length=20)] = Field(default_factory=lambda: [50, 80, 100])
+    unit: Unit = "usd"
+    window: AskedWindow = LIFETIME
+    hard: bool = True
+    """A soft limit holds nothing back: its thresholds are told, and that is all."""
+    thresholds: Annotated[list[Percent], Field(max_length=20)] | None = None
 
     def streams(self) -> tuple[UUID, ...]:
-        """The scope's one budget, and its project."""
-        return (budget_id(self.scope), *filter(None, [self.scope.project_id]))
+        """The scope's one budget, its project, and the settings."""
+        return (budget_id(self.scope), cost_settings_id(), *filter(None, [self.scope.project_id]))
 
 
 class ChangeBudgetLimit(Command, permission="budgets.change"):
-    """Let a scope spend more, or less."""
+    """Let a scope spend more, or less. Its window and unit stay: open another limit in their place."""
 
     budget_id: UUID
     limit: Amount
+    name: Slug | None = None
+    """Which of several limits."""
 
 
 class CloseBudget(Command, permission="budgets.close"):
-    """Limit a scope no longer."""
+    """Limit a scope no longer: not in this unit and window, or not at all."""
 
     budget_id: UUID
+    name: Slug | None = None
+    """Only this limit of several."""
+
+
+class RollBudgetWindows(Command, permission="budgets.expire"):
+    """Go on to the windows of this moment, so that jobs that wait for them are woken."""
+
+    budget_id: UUID
+
+
+class ChangeCostSettings(Command, permission="cost_settings.change"):
+    """Choose what holds for every new budget and every admission."""
+
+    thresholds: Annotated[list[Percent], Field(max_length=20)] = Field(default_factory=lambda: [50, 80, 100])
+    time_zone: KnownZone = "UTC"
+    shape: bool = True
+    exhausted: Literal["park", "deny"] = "park"
+    impossible: Literal["park", "deny"] = "park"
+
+    def streams(self) -> tuple[UUID, ...]:
+        """The one set of settings."""
+        return (cost_settings_id(),)
 
 
 class ExpireHold(Command, permission="budgets.expire"):
@@ -64,23 +107,35 @@ class ExpireHold(Command, permission="budgets.expire"):
 @handler
 def open_budget(command: OpenBudget, work: UnitOfWork) -> None:
     """A scope has one budget for ever, so that its id needs no look-up."""
-    scope, thresholds = command.scope, sorted(set(command.thresholds))
+    scope = command.scope
     _check_scope(scope, work)
+    check_whole(command.limit, command.unit)
+    settings = work.find(CostSettings, cost_settings_id())
+    rules = settings.rules if settings else CostRules()
+    window, thresholds = command.window, command.thresholds
+    if window.is_calendar and window.time_zone is None:
+        window = window.model_copy(update={"time_zone": rules.time_zone})
+    given = rules.thresholds if thresholds is None else thresholds
+    terms = Terms.of(command.unit, window, given, hard=command.hard, now=work.now)
     stream = budget_id(scope)
-    if closed := work.find(Budget, stream):
-        closed.reopen(command.limit, thresholds)
+    known = work.find(Budget, stream)
+    if known is None:
+        work.add(Budget(id=stream, scope=scope, project_id=scope.project_id, limit=command.limit, **dict(terms)))
+    elif known.is_open:
+        known.add_limit(command.limit, terms)
     else:
-        work.add(
-            Budget(id=stream, scope=scope, project_id=scope.project_id, limit=command.limit, thresholds=thresholds)
-        )
+        known.reopen(command.limit, terms, work.now)
 
 
 def _check_scope(scope: Scope, work: UnitOfWork) -> None:
-    named = tuple(name for name in ("project_id", "phase", "agent_id") if getattr(scope, name) is not None)
+    parts = ("project_id", "phase", "agent_id", "provider", "model", "key_id")
+    named = tuple(name for name in parts if getattr(scope, name) is not None)
     wanted = _PARTS[scope.kind]
     if named != wanted:
         said = " and ".join(wanted) or "nothing else"
         raise Refused(f"a budget of scope {scope.kind} names {said}", code="invalid_scope")
+    if scope.key_id:
+        work.get(AccessKey, scope.key_id)
     if scope.project_id is None:
         return
     project = work.get(Project, scope.project_id)
@@ -95,13 +150,33 @@ def _check_scope(scope: Scope, work: UnitOfWork) -> None:
 @handler
 def change_budget_limit(command: ChangeBudgetLimit, work: UnitOfWork) -> None:
     """Raising it wakes parked jobs; it never goes below what is spent and held."""
-    work.get(Budget, command.budget_id).change_limit(command.limit)
+    work.get(Budget, command.budget_id).change_limit(command.limit, work.now, command.name)
 
 
 @handler
 def close_budget(command: CloseBudget, work: UnitOfWork) -> None:
     """Parked jobs go on; open holds still settle."""
-    work.get(Budget, command.budget_id).close()
+    budget = work.get(Budget, command.budget_id)
+    if command.name is None or [command.name] == list(budget.limits):
+        budget.close()
+    else:
+        budget.remove_limit(command.name, work.now)
+
+
+@handler
+def roll_budget_windows(command: RollBudgetWindows, work: UnitOfWork) -> None:
+    """Jobs that fit now are resumed by whoever hears of it."""
+    work.get(Budget, command.budget_id).roll(work.now)
+
+
+@handler
+def change_cost_settings(command: ChangeCostSettings, work: UnitOfWork) -> None:
+    """Open limits keep their thresholds and windows; admission follows at once."""
+    rules = CostRules.model_validate(command.model_dump() | {"thresholds": sorted(set(command.thresholds))})
+    if known := work.find(CostSettings, cost_settings_id()):
+        known.change(rules)
+    else:
+        work.add(CostSettings(id=cost_settings_id(), rules=rules))
 
 
 @handler
@@ -129,5 +204,6 @@ def expire_hold(command: ExpireHold, work: UnitOfWork) -> None:
                 lines=[],
                 amount=attempt.bound,
                 estimated=True,
+                problem="its hold ran out before anybody said what it used",
             )
         )

@@ -82,6 +82,8 @@ class Principal:
 
     actor: str
     permissions: frozenset[str]
+    key_id: UUID | None = None
+    """The access key that it came with."""
 
     def may(self, permission: str) -> bool:
         """Whether it holds this permission."""
@@ -137,6 +139,7 @@ class Commands:
             command_id=caller.command_id(),
             digest=sealer.fingerprint(body),
             actor=caller.principal.actor,
+            key_id=caller.principal.key_id,
             decide=partial(HANDLERS[type(command)], command),
             streams=command.streams(),
             expected=expected or {},

@@ -7,8 +7,7 @@ from decimal import Decimal
 from typing import Literal, Protocol
 from uuid import UUID
 
-from domain.rates import Rate, upper_bound_tokens
-from domain.values import TokenUsage
+from domain.pricing import Conditions, Quote, Usage, upper_bound_tokens
 
 Role = Literal["system", "user", "assistant"]
 
@@ -76,15 +75,17 @@ class ModelReply:
     model: str
     response_id: str | None
     finish_reason: FinishReason
-    usage: TokenUsage | None
+    usage: Usage | None
     raw_usage: Mapping[str, object] = field(default_factory=dict[str, object])
     usage_problem: str | None = None
+    usage_remarks: tuple[str, ...] = ()
+    """What should be looked at although it can be billed."""
 
 
 class ModelError(Exception):
     """A call that brought no answer. Its text is fit for a person and holds no key."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- as much as may be known
         self,
         kind: FailureKind,
         message: str,
@@ -92,8 +93,9 @@ class ModelError(Exception):
         sent: bool,
         may_cost: bool | None = None,
         retry_after: float | None = None,
-        usage: TokenUsage | None = None,
+        usage: Usage | None = None,
         raw_usage: Mapping[str, object] | None = None,
+        usage_problem: str | None = None,
         text_so_far: str = "",
     ) -> None:
         super().__init__(message)
@@ -106,6 +108,8 @@ class ModelError(Exception):
         """Seconds that the provider asked us to wait."""
         self.usage = usage
         self.raw_usage: Mapping[str, object] = raw_usage or {}
+        self.usage_problem = usage_problem
+        """Why counts that did arrive are not `usage`."""
         self.text_so_far = text_so_far
 
     @property
@@ -129,14 +133,18 @@ class LanguageModel(Protocol):
         """The reply in one piece, or a ModelError."""
         ...
 
+    def conditions(self, request: ModelRequest) -> Conditions:
+        """How this request may be billed: what its protocol, and what it asks for, leave open."""
+        ...
+
     async def aclose(self) -> None:
         """Close its connections."""
         ...
 
 
-class Rates(Protocol):
+class Prices(Protocol):
     """What models cost on a day."""
 
-    def rate(self, provider: str, model: str, at: date) -> Rate:
-        """The rate in force; UnknownRate names the file that would add it."""
+    def quote(self, provider: str, model: str, at: date) -> Quote:
+        """The prices in force; PriceUnknown says how to add one."""
         ...

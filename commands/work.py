@@ -41,13 +41,23 @@ class Streams(Protocol):
 class UnitOfWork:
     """One command's decision. Check everything first, then trigger: a refusal must leave nothing behind."""
 
-    def __init__(self, streams: Streams, *, command_id: UUID, actor: str, now: datetime, sealer: Sealer | None) -> None:
+    def __init__(
+        self,
+        streams: Streams,
+        *,
+        command_id: UUID,
+        actor: str,
+        now: datetime,
+        sealer: Sealer | None,
+        key_id: UUID | None = None,
+    ) -> None:
         self._streams = streams
         self._touched: dict[UUID, Aggregate] = {}
         self._ordinal = 0
         self._sealer = sealer
         self.command_id = command_id
         self.actor = actor
+        self.key_id = key_id
         self.now = now
 
     def find(self, kind: type[A], stream_id: UUID) -> A | None:

@@ -7,16 +7,19 @@ from uuid import UUID
 from pydantic import Field
 
 from domain.kernel import Aggregate, Created, event
-from domain.values import Amount, Code, ModelName, Name, Slug, TokenUsage, Value
+from domain.pricing import RateId, Usage
+from domain.values import Amount, Code, ModelName, Name, Slug, Value
 
 
 class CostLine(Value):
-    """One line of a bill: so many tokens of one kind at one rate."""
+    """One line of a bill: quantity × rate ÷ per, rounded half up to one pico-dollar."""
 
+    model: ModelName
     bucket: Code
-    tokens: Annotated[int, Field(ge=0)]
-    per_million: Amount
-    rate_id: Name
+    quantity: Annotated[int, Field(ge=0)]
+    rate: Amount
+    per: Annotated[int, Field(gt=0)]
+    rate_id: RateId
     amount: Amount
 
 
@@ -24,7 +27,7 @@ class Cost(Aggregate):
     """What one attempt cost; an estimate is what was held for it, until its real usage is known."""
 
     TOPIC = "cost"
-    FOLD = 1
+    FOLD = 2
     project_id: UUID | None
     phase: str | None
     agent_id: UUID | None
@@ -32,10 +35,11 @@ class Cost(Aggregate):
     attempt_id: UUID
     provider: str
     model: str
-    usage: TokenUsage | None
+    usage: Usage | None
     lines: list[CostLine]
     amount: Amount
     estimated: bool
+    problem: str | None
 
     class Recorded(Created, type="cost.recorded"):
         """What an attempt cost was recorded: the sum of its lines, or, estimated, all that was held for it."""
@@ -47,10 +51,12 @@ class Cost(Aggregate):
         attempt_id: UUID
         provider: Slug
         model: ModelName
-        usage: TokenUsage | None
+        usage: Usage | None
         lines: list[CostLine]
         amount: Amount
         estimated: bool
+        problem: Name | None
+        """Why it is an estimate: what its provider did not count, or what has no price."""
 
     class Corrected(Aggregate.Event, type="cost.corrected"):
         """The real usage of an attempt arrived late and replaced the estimate."""
@@ -58,7 +64,7 @@ class Cost(Aggregate):
         agent_id: UUID | None
         job_id: UUID
         attempt_id: UUID
-        usage: TokenUsage | None
+        usage: Usage | None
         lines: list[CostLine]
         amount: Amount
         previous: Amount
@@ -75,16 +81,18 @@ class Cost(Aggregate):
         attempt_id: UUID,
         provider: str,
         model: str,
-        usage: TokenUsage | None,
+        usage: Usage | None,
         lines: list[CostLine],
         amount: Decimal,
         estimated: bool,
+        problem: str | None,
     ) -> None:
         self.project_id, self.phase, self.agent_id = project_id, phase, agent_id
         self.job_id, self.attempt_id, self.provider, self.model = job_id, attempt_id, provider, model
-        self.usage, self.lines, self.amount, self.estimated = usage, lines, amount, estimated
+        self.usage, self.lines, self.amount = usage, lines, amount
+        self.estimated, self.problem = estimated, problem
 
-    def correct(self, *, usage: TokenUsage | None, lines: list[CostLine], amount: Decimal) -> None:
+    def correct(self, *, usage: Usage | None, lines: list[CostLine], amount: Decimal) -> None:
         """Replace an estimate by what the provider counted, or by nothing, when nothing was sent."""
         self.trigger_event(
             Cost.Corrected,
@@ -98,5 +106,6 @@ class Cost(Aggregate):
         )
 
     @event(Corrected)
-    def _corrected(self, usage: TokenUsage | None, lines: list[CostLine], amount: Decimal) -> None:
-        self.usage, self.lines, self.amount, self.estimated = usage, lines, amount, False
+    def _corrected(self, usage: Usage | None, lines: list[CostLine], amount: Decimal) -> None:
+        self.usage, self.lines, self.amount = usage, lines, amount
+        self.estimated, self.problem = False, None

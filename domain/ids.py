@@ -3,21 +3,25 @@
 from typing import Literal
 from uuid import UUID
 
-from domain.values import Slug, Value, derived_id
+from domain.values import ModelName, Slug, Value, derived_id
 
-ScopeKind = Literal["global", "project", "phase", "agent"]
+ScopeKind = Literal["global", "provider", "model", "key", "project", "phase", "agent"]
 
 
 class Scope(Value):
-    """What a budget covers. A phase is named within its project; an agent has an id of its own."""
+    """What a budget covers. A phase is named within its project, a model at its provider; an agent has an id."""
 
     kind: ScopeKind
     project_id: UUID | None = None
     phase: Slug | None = None
     agent_id: UUID | None = None
+    provider: Slug | None = None
+    model: ModelName | None = None
+    key_id: UUID | None = None
+    """The access key of whoever asks."""
 
     @property
-    def label(self) -> str:
+    def label(self) -> str:  # noqa: PLR0911 -- one for each kind
         """The scope in words: `project 6f0b…`, `phase write`, `global`."""
         match self.kind:
             case "global":
@@ -28,6 +32,12 @@ class Scope(Value):
                 return f"phase {self.phase}"
             case "agent":
                 return f"agent {self.agent_id}"
+            case "provider":
+                return f"provider {self.provider}"
+            case "model":
+                return f"model {self.provider}/{self.model}"[:200]
+            case "key":
+                return f"key {self.key_id}"
 
 
 def agent_id(project_id: UUID, name: str) -> UUID:
@@ -41,13 +51,28 @@ def library_agent_id(name: str) -> UUID:
 
 
 def budget_id(scope: Scope) -> UUID:
-    """The one budget of a scope; it holds its windows."""
-    return derived_id("budget", scope.kind, scope.project_id, scope.phase, scope.agent_id)
+    """The one budget of a scope; it holds its limits and their windows."""
+    more = [each for each in (scope.provider, scope.model, scope.key_id) if each is not None]
+    return derived_id("budget", scope.kind, scope.project_id, scope.phase, scope.agent_id, *more)
 
 
-def scopes_of(project_id: UUID | None, phase: str | None, agent: UUID | None) -> list[Scope]:
-    """Every scope that pays for a job, the widest first."""
+def scopes_of(
+    project_id: UUID | None,
+    phase: str | None,
+    agent: UUID | None,
+    *,
+    provider: str | None = None,
+    model: str | None = None,
+    key_id: UUID | None = None,
+) -> list[Scope]:
+    """Every scope that pays for a job, in the one order in which budgets are asked: the widest first."""
     found = [Scope(kind="global")]
+    if provider:
+        found.append(Scope(kind="provider", provider=provider))
+        if model:
+            found.append(Scope(kind="model", provider=provider, model=model))
+    if key_id:
+        found.append(Scope(kind="key", key_id=key_id))
     if project_id:
         found.append(Scope(kind="project", project_id=project_id))
         if phase:
@@ -80,6 +105,11 @@ def asset_id(project_id: UUID, name: str) -> UUID:
 def checkpoint_id(agent: UUID, run: int, attempt: int) -> UUID:
     """The checkpoint that holds one attempt's result back."""
     return derived_id("checkpoint", agent, run, attempt)
+
+
+def cost_settings_id() -> UUID:
+    """The one set of cost settings."""
+    return derived_id("cost-settings")
 
 
 def provider_id(name: str) -> UUID:

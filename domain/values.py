@@ -1,4 +1,4 @@
-"""Words that every context shares: money, instants, names, sealed text, token usage."""
+"""Words that every context shares: money, instants, names, sealed text."""
 
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -120,18 +120,6 @@ class Value(BaseModel):
     """A frozen, strict value that may stand in an event's payload."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-
-class TokenUsage(Value):
-    """Tokens that one call used, as its provider counted them; input includes what a cache served."""
-
-    input_tokens: Annotated[int, Field(ge=0)]
-    output_tokens: Annotated[int, Field(ge=0)]
-
-    @property
-    def total(self) -> int:
-        """Input and output together."""
-        return self.input_tokens + self.output_tokens
 
 
 class AiConfig(Value):

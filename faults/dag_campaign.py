@@ -21,7 +21,7 @@ from adapters.postgres.embedded import EmbeddedPostgres
 from domain.log import StoredEvent
 from faults.dag.audit import audit_budgets, audit_requests
 from faults.dag.fleet import Member, Provider
-from faults.dag.money import RATES
+from faults.dag.money import CARD
 from faults.dag.person import Person
 from faults.dag.plan import TRIES, Plan, blocked, through
 from faults.dag.plants import EXPOSED_BY
@@ -111,9 +111,9 @@ class Run:
 
     async def __call__(self) -> Verdict:
         """Prepare, let loose, beat, wait, judge."""
-        rates = Path(self._order.data_dir) / "rates"
-        rates.mkdir(parents=True)
-        (rates / "vendor.json").write_bytes(orjson.dumps(RATES))
+        prices = Path(self._order.data_dir) / "prices"
+        prices.mkdir(parents=True)
+        (prices / "vendor.json").write_bytes(orjson.dumps(CARD))
         members = [self._projector, *self._workers]
         verdict, began = Verdict(), time.monotonic()
         with Provider(self._folder) as provider:

@@ -41,7 +41,7 @@ class _Deadline:
 
 
 class Deadlines(Tables):
-    """Answers "what has to happen by when?": retries, expiring checkpoints and holds, until something settles them.
+    """Answers "what has to happen by when?": retries, checkpoints, holds, windows that jobs wait for.
 
     The kind is the type of the event that set the row; the key is the attempt's for a hold, else the stream's.
     """
@@ -71,6 +71,10 @@ class Deadlines(Tables):
         Budget.Settled,
         Budget.Released,
         Budget.HoldExpired,
+        Budget.JobParked,
+        Budget.JobUnparked,
+        Budget.LimitRemoved,
+        Budget.WindowRolled,
     )
     async def apply(self, connection: Connection, batch: Sequence[Applied]) -> None:
         """The last event about a row decides: one that sets it, or any other, which removes it."""
@@ -104,6 +108,8 @@ def due(event: Event) -> datetime | None:
             return event.due_at
         case Budget.Reserved():
             return event.expires_at
+        case Budget.JobParked() | Budget.JobUnparked() | Budget.LimitRemoved() | Budget.WindowRolled():
+            return event.rolls_at
         case _:
             return None
 

@@ -7,7 +7,7 @@ from typing import Any
 import structlog
 
 from commands.agents import StartAgentAttempt
-from commands.budgets import ExpireHold
+from commands.budgets import ExpireHold, RollBudgetWindows
 from commands.checkpoints import ExpireCheckpoint
 from commands.handling import Caller, Command, Commands, Principal
 from commands.llm_jobs import RequeueLlmJob
@@ -16,7 +16,7 @@ from domain.budgets import Budget
 from domain.checkpoints import Checkpoint
 from domain.errors import ToyboxError, Unavailable
 from domain.following import Due, DueTable, Leadership
-from domain.kernel import load_event
+from domain.kernel import Event, load_event
 from domain.llm_jobs import LlmJob
 from domain.log import LogReader, StoredEvent
 
@@ -45,11 +45,19 @@ def _expire_hold(event: Budget.Reserved) -> Command:
     return ExpireHold(budget_id=event.originator_id, attempt_id=event.attempt_id)
 
 
+def _roll_windows(event: Event) -> Command:
+    return RollBudgetWindows(budget_id=event.originator_id)
+
+
 ANSWERS: Mapping[str, Callable[[Any], Command]] = {
     Agent.RetryScheduled.TYPE: _start_again,
     LlmJob.RetryScheduled.TYPE: _requeue,
     Checkpoint.Requested.TYPE: _expire_checkpoint,
     Budget.Reserved.TYPE: _expire_hold,
+    Budget.JobParked.TYPE: _roll_windows,
+    Budget.JobUnparked.TYPE: _roll_windows,
+    Budget.LimitRemoved.TYPE: _roll_windows,
+    Budget.WindowRolled.TYPE: _roll_windows,
 }
 """The command that each kind of deadline asks for, from the event that set it."""
 

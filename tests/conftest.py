@@ -11,6 +11,8 @@ from hypothesis import settings
 
 settings.register_profile("fast", max_examples=20)
 """What `make test-fast` asks for; tests that name their own number keep it."""
+settings.register_profile("thorough", max_examples=2_000)
+"""For one test at a time: `pytest --hypothesis-profile=thorough tests/domain/test_budget_invariant.py`."""
 
 structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.INFO))
 

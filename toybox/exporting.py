@@ -50,6 +50,8 @@ COLUMNS: Final[Mapping[What, Mapping[str, Kind]]] = {
         "model": "text",
         "input_tokens": "integer",
         "output_tokens": "integer",
+        "cached_tokens": "integer",
+        "reasoning_tokens": "integer",
         "amount": "amount",
         "delta": "amount",
         "estimated": "flag",

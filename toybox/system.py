@@ -20,7 +20,7 @@ from psycopg_pool import AsyncConnectionPool
 from adapters.blueprints import outputs_used, render
 from adapters.clock import now
 from adapters.llm.keys import StoredKeys
-from adapters.llm.rates import RateCard
+from adapters.llm.prices import load_prices
 from adapters.llm.registry import ModelRegistry
 from adapters.objects.local import LocalObjects
 from adapters.postgres.connections import pool
@@ -41,6 +41,7 @@ from adapters.security.master_key import master_key
 from commands.handling import Commands
 from commands.sequencer import BatchReport, Sequencer
 from domain.errors import Unavailable
+from domain.pricing import Catalogue
 from streams.deadlines import Deadlines
 from streams.dispatcher import Dispatcher, Pace, Spending
 from streams.follower import Follower
@@ -85,7 +86,7 @@ class System:
     sequencer: Sequencer
     commands: Commands
     objects: LocalObjects
-    rates: RateCard
+    prices: Catalogue
     cursors: PostgresCursors
     follower: Follower | KafkaViews
     reactor: Reactor | KafkaReactions
@@ -150,14 +151,14 @@ async def running(
         stack.push_async_callback(sequencer.stop)
         objects = LocalObjects(settings.data_dir / "objects", keyring)
         await asyncio.to_thread(objects.sweep)
-        rates = RateCard.load(settings.data_dir / "rates")
+        prices = load_prices(settings.data_dir / "prices")
         cursors, leadership = PostgresCursors(opened), PostgresLeadership(conninfo)
         spending = Spending(
             commands=commands,
             reader=store,
             prompts=Prompts(store, keyring, objects, render, outputs_used),
             models=models,
-            rates=rates,
+            prices=prices,
             objects=objects,
             now=now,
             pace=pace,
@@ -176,7 +177,7 @@ async def running(
             sequencer=sequencer,
             commands=commands,
             objects=objects,
-            rates=rates,
+            prices=prices,
             cursors=cursors,
             follower=follower_of(settings, store, opened),
             reactor=reactor_of(

@@ -1,21 +1,27 @@
 """Anthropic's Messages through its SDK."""
 
 from collections.abc import AsyncGenerator, Mapping
-from typing import Any
+from typing import Any, Final
 
 import anthropic
 from anthropic.types import Message as SdkMessage
 from pydantic import SecretStr
 
 from adapters.llm.fields import Malformed, items, mapping, whole, word
-from adapters.llm.wire import Attempt, Wire
+from adapters.llm.usage import Counted, of_messages
+from adapters.llm.wire import NO_USAGE, Attempt, Wire
 from commands.models import FinishReason, ModelError, ModelReply, ModelRequest, TextDelta
-from domain.values import TokenUsage
+from domain.pricing import Bucket, Conditions
 
 ANTHROPIC_URL = "https://api.anthropic.com"
 
 _WITH_TEMPERATURE = "2023-06-01"
 """The last API version that takes a temperature; the SDK's own answers any with 400."""
+
+READING: Final = frozenset[Bucket]({"input"})
+"""Nothing is cached unless a request marks it, and ours mark nothing."""
+REGIONS: Final = frozenset({None, "us"})
+"""A workspace may be bound to the US, which its answers tell and its requests need not."""
 
 _FINISH: Mapping[str, FinishReason] = {
     "end_turn": "stop",
@@ -37,6 +43,7 @@ class AnthropicModel:
             raise ValueError(f"{provider} needs an API key")
         self._wire = Wire(provider, base_url, secret=key)
         self._authorization = f"Bearer {key}"
+        self._is_anthropic = base_url.rstrip("/") == ANTHROPIC_URL
         self._sdk = anthropic.AsyncAnthropic(
             api_key=key,
             base_url=base_url,
@@ -91,6 +98,10 @@ class AnthropicModel:
                 raise reading.incomplete()
             yield reading.reply()
 
+    def conditions(self, request: ModelRequest) -> Conditions:  # noqa: ARG002 -- asks for nothing special
+        """Its tier is the standard one, because it is asked for; where it is computed is the workspace's matter."""
+        return Conditions(reading=READING, regions=REGIONS)
+
     async def aclose(self) -> None:
         await self._sdk.close()
 
@@ -104,6 +115,9 @@ class AnthropicModel:
             "max_tokens": request.max_output_tokens,
             "extra_headers": {**attempt.headers, "Authorization": self._authorization},
         }
+        if self._is_anthropic:
+            # Else an account with committed capacity is served from it, at a price that no card knows.
+            arguments["service_tier"] = "standard_only"
         system = [message.content for message in request.messages if message.role == "system"]
         if system:
             arguments["system"] = "\n\n".join(system)
@@ -123,7 +137,6 @@ class _Reading:
         self._attempt = attempt
         self._model = request.model
         self._id: str | None = None
-        self._problem: str | None = "the server sent no usage"
         self._started = False
         self.finish: FinishReason | None = None
 
@@ -167,13 +180,14 @@ class _Reading:
         self._attempt.raw_usage = {**self._attempt.raw_usage, **given}
         if not final:
             return
-        try:
-            if whole(given.get("output_tokens")) is None:
-                raise Malformed("the usage lacks the final output_tokens")
-            usage = usage_of(self._attempt.raw_usage, answered=bool(self._attempt.pieces))
-            self._attempt.usage, self._problem = usage, None
-        except Malformed as problem:
-            self._attempt.usage, self._problem = None, str(problem)
+        self._attempt.count(lambda: self._counted(given))
+
+    def _counted(self, closing: Mapping[str, object]) -> Counted:
+        if not self._attempt.raw_usage:
+            raise Malformed(NO_USAGE)
+        if whole(closing.get("output_tokens")) is None:
+            raise Malformed("the usage lacks the final output_tokens")
+        return of_messages(self._attempt.raw_usage, model=self._model, answered=bool(self._attempt.pieces))
 
     def incomplete(self) -> ModelError:
         if not self._started:
@@ -193,18 +207,6 @@ class _Reading:
             finish_reason=self.finish or "unknown",
             usage=self._attempt.usage,
             raw_usage=self._attempt.raw_usage,
-            usage_problem=self._problem,
+            usage_problem=self._attempt.usage_problem,
+            usage_remarks=self._attempt.usage_remarks,
         )
-
-
-def usage_of(raw: Mapping[str, object], *, answered: bool) -> TokenUsage:
-    """The counts of one answer, cache included; Malformed when they are missing or not the whole bill."""
-    if items(raw.get("iterations")):
-        raise Malformed("the answer was made in several passes, which these rates cannot price")
-    uncached, output = whole(raw.get("input_tokens")), whole(raw.get("output_tokens"))
-    if uncached is None or output is None:
-        raise Malformed("the usage lacks input_tokens or output_tokens")
-    cached = sum(whole(raw.get(name)) or 0 for name in ("cache_creation_input_tokens", "cache_read_input_tokens"))
-    if uncached + cached == 0 or (output == 0 and answered):
-        raise Malformed("the usage counts nothing for a prompt or an answer that is not empty")
-    return TokenUsage(input_tokens=uncached + cached, output_tokens=output)

@@ -10,6 +10,7 @@ import structlog
 
 from adapters.llm.keys import LiveSecret
 from commands.models import LanguageModel, ModelError, ModelReply, ModelRequest, TextDelta
+from domain.pricing import Conditions
 
 REST_SECONDS = 60.0
 """How long a client is kept that is wanted no more: an attempt that was prepared with it may be on its way."""
@@ -88,6 +89,10 @@ class KeyedModel:
                     self._on_use(client.secret)
                 return reply
         raise AssertionError("the last client answers or fails")
+
+    def conditions(self, request: ModelRequest) -> Conditions:
+        """The same whoever pays."""
+        return self._clients[0].model.conditions(request)
 
     async def aclose(self) -> None:
         """The registry closes clients: others use them too."""

@@ -1,20 +1,24 @@
 """OpenAI's Chat Completions through its SDK: OpenAI itself, OpenRouter, and any server that speaks the protocol."""
 
 from collections.abc import AsyncGenerator, Mapping
-from typing import Any, Literal, cast
+from typing import Any, Final, Literal, cast
 
 import openai
 from openai.types.chat import ChatCompletion, ChatCompletionChunk, ChatCompletionMessageParam
 from pydantic import SecretStr
 
 from adapters.llm.failures import error_in
-from adapters.llm.fields import Malformed, items, mapping, whole, word
+from adapters.llm.fields import items, mapping, word
+from adapters.llm.usage import Counted, of_chat, of_openrouter
 from adapters.llm.wire import Attempt, Wire
 from commands.models import FinishReason, ModelError, ModelReply, ModelRequest, TextDelta
-from domain.values import TokenUsage
+from domain.pricing import Bucket, Conditions
 
 OPENAI_URL = "https://api.openai.com/v1"
 OPENROUTER_URL = "https://openrouter.ai/api/v1"
+
+READING: Final = frozenset[Bucket]({"input", "input_cache_read", "input_cache_write_30m"})
+"""These servers keep and serve long prompts unasked, and some charge more for what they keep."""
 
 LimitField = Literal["max_completion_tokens", "max_tokens"]
 
@@ -28,7 +32,10 @@ _FINISH: Mapping[str, FinishReason] = {
 
 
 class OpenAIModel:
-    """A server that speaks Chat Completions. Without a key, no Authorization header is sent."""
+    """A server that speaks Chat Completions. Without a key, no Authorization header is sent.
+
+    One that `says_charge`, as OpenRouter does, is billed by what it says.
+    """
 
     def __init__(
         self,
@@ -37,12 +44,15 @@ class OpenAIModel:
         api_key: SecretStr | None,
         base_url: str = OPENAI_URL,
         limit_field: LimitField | None = None,
+        says_charge: bool = False,
     ) -> None:
         key = api_key.get_secret_value() if api_key is not None else None
         self._wire = Wire(provider, base_url, secret=key)
         self._authorization = f"Bearer {key}" if key else openai.omit
         # OpenAI's own models refuse `max_tokens`; many other servers do not know its successor.
         self._limit_field = limit_field or _limit_field(base_url)
+        self._is_openai = _is_openai(base_url)
+        self._says_charge = says_charge
         self._sdk = openai.AsyncOpenAI(
             api_key=key or "none",  # never sent then: the header is omitted; None would make the SDK look elsewhere
             base_url=base_url,
@@ -64,7 +74,7 @@ class OpenAIModel:
             choices = items(raw.get("choices"))
             if not choices:
                 raise attempt.failure("malformed", "the answer has no choices")
-            reading = _Reading(request, attempt)
+            reading = _Reading(request, attempt, says_charge=self._says_charge)
             reading.head(raw)
             reading.choice(mapping(choices[0]), "message")
             reading.count(raw.get("usage"))
@@ -72,7 +82,7 @@ class OpenAIModel:
 
     async def stream(self, request: ModelRequest) -> AsyncGenerator[TextDelta | ModelReply, None]:
         with self._wire.attempt(request) as attempt:
-            reading = _Reading(request, attempt)
+            reading = _Reading(request, attempt, says_charge=self._says_charge)
             chunks = await attempt.step(
                 lambda: self._sdk.chat.completions.create(
                     stream=True, stream_options={"include_usage": True}, **self._arguments(request, attempt)
@@ -96,6 +106,10 @@ class OpenAIModel:
                 raise reading.incomplete()
             yield reading.reply()
 
+    def conditions(self, request: ModelRequest) -> Conditions:  # noqa: ARG002 -- asks for nothing special
+        """Its tier is the standard one, because OpenAI is asked for it; caches are used unasked."""
+        return Conditions(reading=READING)
+
     async def aclose(self) -> None:
         await self._sdk.close()
 
@@ -107,6 +121,9 @@ class OpenAIModel:
             self._limit_field: request.max_output_tokens,
             "extra_headers": {**attempt.headers, "Authorization": self._authorization},
         }
+        if self._is_openai:
+            # Else the tier is that of the account's project, which may cost twice as much as what is held.
+            arguments["service_tier"] = "default"
         if request.temperature is not None:
             arguments["temperature"] = float(request.temperature)
         return arguments
@@ -118,11 +135,12 @@ class OpenAIModel:
 class _Reading:
     """An answer as it arrives."""
 
-    def __init__(self, request: ModelRequest, attempt: Attempt) -> None:
+    def __init__(self, request: ModelRequest, attempt: Attempt, *, says_charge: bool) -> None:
         self._attempt = attempt
+        self._says_charge = says_charge
         self._model = request.model
         self._id: str | None = None
-        self._problem: str | None = "the server sent no usage"
+        self._tier: str | None = None
         self._started = False
         self.finish: FinishReason | None = None
 
@@ -130,6 +148,7 @@ class _Reading:
         self._started = True
         self._id = word(raw.get("id")) or self._id
         self._model = word(raw.get("model")) or self._model
+        self._tier = word(raw.get("service_tier")) or self._tier
 
     def chunk(self, chunk: object) -> list[str]:
         if not isinstance(chunk, ChatCompletionChunk):
@@ -159,10 +178,12 @@ class _Reading:
     def count(self, raw: object) -> None:
         usage = mapping(raw)
         self._attempt.raw_usage = dict(usage)
-        try:
-            self._attempt.usage, self._problem = usage_of(usage, answered=bool(self._attempt.pieces)), None
-        except Malformed as problem:
-            self._attempt.usage, self._problem = None, str(problem)
+        self._attempt.count(lambda: self._counted(usage, answered=bool(self._attempt.pieces)))
+
+    def _counted(self, usage: Mapping[str, object], *, answered: bool) -> Counted:
+        if self._says_charge:
+            return of_openrouter(usage, model=self._model, answered=answered)
+        return of_chat(usage, model=self._model, tier=self._tier, answered=answered)
 
     def incomplete(self) -> ModelError:
         if not self._started:
@@ -182,26 +203,14 @@ class _Reading:
             finish_reason=self.finish or "unknown",
             usage=self._attempt.usage,
             raw_usage=self._attempt.raw_usage,
-            usage_problem=self._problem,
+            usage_problem=self._attempt.usage_problem,
+            usage_remarks=self._attempt.usage_remarks,
         )
 
 
-def usage_of(raw: Mapping[str, object], *, answered: bool) -> TokenUsage:
-    """The counts of one answer; Malformed when they are missing or contradict each other."""
-    if not raw:
-        raise Malformed("the server sent no usage")
-    prompt, completion, total = (whole(raw.get(f"{name}_tokens")) for name in ("prompt", "completion", "total"))
-    if prompt is None or completion is None:
-        raise Malformed("the usage lacks prompt_tokens or completion_tokens")
-    if prompt == 0 or (completion == 0 and answered):
-        raise Malformed("the usage counts nothing for a prompt or an answer that is not empty")
-    if total and total != prompt + completion:
-        raise Malformed(f"the usage says {total} in total but {prompt} + {completion} in parts")
-    details = mapping(raw.get("prompt_tokens_details"))
-    if (whole(details.get("cached_tokens")) or 0) + (whole(details.get("cache_write_tokens")) or 0) > prompt:
-        raise Malformed("the usage counts more cached tokens than prompt tokens")
-    return TokenUsage(input_tokens=prompt, output_tokens=completion)
+def _is_openai(base_url: str) -> bool:
+    return "://api.openai.com/" in f"{base_url}/"
 
 
 def _limit_field(base_url: str) -> LimitField:
-    return "max_completion_tokens" if "://api.openai.com/" in f"{base_url}/" else "max_tokens"
+    return "max_completion_tokens" if _is_openai(base_url) else "max_tokens"

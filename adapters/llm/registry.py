@@ -116,7 +116,9 @@ class ModelRegistry:
         from adapters.llm.openai import OPENAI_URL, OPENROUTER_URL, OpenAIModel
 
         usual = OPENROUTER_URL if kind == "openrouter" else OPENAI_URL
-        return OpenAIModel(provider=name, api_key=key, base_url=config.base_url or usual)
+        return OpenAIModel(
+            provider=name, api_key=key, base_url=config.base_url or usual, says_charge=kind == "openrouter"
+        )
 
     def _from_environment(self, name: str, kind: ProviderKind, config: ProviderConfig) -> SecretStr | None:
         key_env = config.key_env or (BUILT_IN[kind][1] if kind in BUILT_IN else None)

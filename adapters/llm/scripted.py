@@ -12,7 +12,7 @@ from adapters.llm.digest import digest_of, shortened
 from adapters.llm.directives import BadDirective, Directives, directives_in, without_directives
 from adapters.llm.tokens import BYTES_PER_TOKEN, clipped, estimated_prompt_tokens, estimated_tokens
 from commands.models import FailureKind, ModelError, ModelReply, ModelRequest, TextDelta
-from domain.values import TokenUsage
+from domain.pricing import Conditions, Usage
 
 LABEL = "scripted"
 
@@ -49,14 +49,14 @@ class ScriptedModel:
             yield TextDelta(piece)
         if failing is not None:
             raise call.failure(failing)
-        usage = TokenUsage(input_tokens=estimated_prompt_tokens(request.messages), output_tokens=estimated_tokens(text))
+        read, written = estimated_prompt_tokens(request.messages), estimated_tokens(text)
         yield ModelReply(
             text=text,
             model=request.model,
             response_id=f"{LABEL}-{call.digest.hex()[:16]}",
             finish_reason="length" if finish == "length" else "stop",
-            usage=usage,
-            raw_usage=MappingProxyType({**usage.model_dump(), "estimate": True}),
+            usage=Usage.simple(request.model, input_tokens=read, output_tokens=written),
+            raw_usage=MappingProxyType({"input_tokens": read, "output_tokens": written, "estimate": True}),
         )
 
     async def complete(self, request: ModelRequest) -> ModelReply:
@@ -64,6 +64,10 @@ class ScriptedModel:
             if isinstance(item, ModelReply):
                 return item
         raise AssertionError("the stream ends with a reply or an error")
+
+    def conditions(self, request: ModelRequest) -> Conditions:  # noqa: ARG002 -- asks for nothing special
+        """It has no cache."""
+        return Conditions(reading=frozenset({"input"}))
 
     async def aclose(self) -> None:
         self._failures.clear()

@@ -1,6 +1,6 @@
 """The token estimate of the scripted provider: one token for four bytes of UTF-8, and four for each message.
 
-An estimate to count with, never to hold money for: `domain.rates.upper_bound_tokens` is the bound for that.
+An estimate to count with, never to hold money for: `domain.pricing.upper_bound_tokens` is the bound for that.
 """
 
 from collections.abc import Iterable

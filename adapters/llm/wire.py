@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING, Self, TypeVar
 import httpx2
 
 from adapters.llm.failures import ADVICE, error_in, judge, retry_after
+from adapters.llm.fields import Malformed
 from commands.models import FailureKind, ModelError, ModelRequest
 
 if TYPE_CHECKING:
-    from domain.values import TokenUsage
+    from adapters.llm.usage import Counted
+    from domain.pricing import Usage
 
 ATTEMPT_HEADER = "X-Toybox-Attempt"
 
+NO_USAGE = "the server sent no usage"
 _CONNECT_SECONDS = 10.0
 _HEADERS = frozenset(
     {
@@ -107,8 +110,10 @@ class Attempt:
         self.id = str(request.attempt_id)
         self.sent = False
         self.pieces: list[str] = []
-        self.usage: TokenUsage | None = None
+        self.usage: Usage | None = None
         self.raw_usage: Mapping[str, object] = {}
+        self.usage_problem: str | None = NO_USAGE
+        self.usage_remarks: tuple[str, ...] = ()
 
     def __enter__(self) -> Self:
         self._wire.begin(self)
@@ -124,6 +129,15 @@ class Attempt:
     @property
     def text(self) -> str:
         return "".join(self.pieces)
+
+    def count(self, counting: Callable[[], "Counted"]) -> None:
+        """Take the usage over, or why it cannot be one: what is missing or contradicts itself is unknown."""
+        try:
+            counted = counting()
+        except Malformed as problem:
+            self.usage, self.usage_problem, self.usage_remarks = None, str(problem), ()
+        else:
+            self.usage, self.usage_problem, self.usage_remarks = counted.usage, None, tuple(counted.remarks)
 
     async def trace(self, event: str, _: Mapping[str, object]) -> None:
         if event.endswith(".send_request_headers.started"):
@@ -160,6 +174,7 @@ class Attempt:
             retry_after=wait,
             usage=self.usage,
             raw_usage=self.raw_usage,
+            usage_problem=self.usage_problem,
             text_so_far=self.text,
         )
 

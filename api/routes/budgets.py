@@ -3,6 +3,7 @@
 from typing import Annotated, Literal
 from uuid import UUID
 
+from pydantic import BaseModel
 from starlette.responses import Response
 
 from api.answers import Done
@@ -16,6 +17,7 @@ from commands.budgets import ChangeBudgetLimit, CloseBudget, OpenBudget
 from domain.ids import ScopeKind
 from domain.ids import budget_id as id_of_budget
 from projections.budgets import BudgetState, BudgetStates, budgets
+from projections.forecasts import Forecast, forecast
 
 router = router_of("budgets", "/api/budgets")
 
@@ -40,7 +42,7 @@ async def list_budgets(
 
 @router.post("", status_code=201, dependencies=[may(OpenBudget)], response_model=Done)
 async def open_budget(commanding: Commanding, given: Annotated[Given[OpenBudget], body_of(OpenBudget)]) -> Response:
-    """Give a scope money to spend."""
+    """Limit what a scope may spend; one that has a budget gets another limit besides."""
     command = given.command()
     stream = id_of_budget(command.scope)
     answer = await commanding.carry_out(command)
@@ -58,6 +60,23 @@ async def get_budget(budget_id: UUID, looking: Looking, as_of: Since = None) -> 
     if row is None:
         raise missing("budget", budget_id, truth)
     return await looking.show(row.view, truth, version=row.view.version)
+
+
+class Forecasts(BaseModel):
+    """Every limit of a budget."""
+
+    items: list[Forecast]
+
+
+@router.get("/{budget_id}/forecast", dependencies=[may("budgets.read")], response_model=Forecasts)
+async def forecast_budget(budget_id: UUID, looking: Looking) -> Response:
+    """How full each limit will be when its window ends, if spending goes on as in the last hours."""
+    async with looking.at(BudgetStates) as seen:
+        row = await BudgetStates.find(seen.connection, budget_id)
+        truth = await seen.truth(budget_id if row is None else row.project_id or budget_id)
+    if row is None:
+        raise missing("budget", budget_id, truth)
+    return await looking.show(Forecasts(items=forecast(row.view, looking.services.now())), truth)
 
 
 offer(router, "PATCH", "/{budget_id}", ChangeBudgetLimit, name="change_budget_limit", about="budget_id")

@@ -49,10 +49,17 @@ async def get_costs(
 
 @router.get("/lines", dependencies=[may("costs.read")], response_model=Listed[CostFact])
 async def list_cost_lines(
-    looking: Looking, wanted: Wanted, job_id: UUID | None = None, cursor: Cursor = None, limit: Limit = 50
+    looking: Looking,
+    wanted: Wanted,
+    job_id: UUID | None = None,
+    attempt_id: UUID | None = None,
+    cursor: Cursor = None,
+    limit: Limit = 50,
 ) -> Response:
     """Why it cost that much: every attempt, the newest first, with tokens, rates and the events that say so."""
     async with looking.at(Costs) as seen:
-        page = await cost_facts(seen.connection, wanted, job_id=job_id, cursor=cursor, limit=limit)
+        page = await cost_facts(
+            seen.connection, wanted, job_id=job_id, attempt_id=attempt_id, cursor=cursor, limit=limit
+        )
         truth = await seen.truth(wanted.project_id)
     return await looking.show_page(page, truth)

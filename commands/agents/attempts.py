@@ -66,6 +66,8 @@ class NextAttempt:
             max_attempts=settings.job_attempts,
             messages=None,
             not_before=None,
+            min_output_tokens=None,
+            key_id=None,
         )
         agent.start(feedback=feedback)
         work.add(job)

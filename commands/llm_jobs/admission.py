@@ -1,6 +1,8 @@
 """Admission: every budget that pays holds the worst case and the attempt starts, or nothing is held and it waits."""
 
+from collections.abc import Sequence
 from datetime import timedelta
+from decimal import ROUND_FLOOR, Decimal
 from typing import Annotated
 from uuid import UUID
 
@@ -11,14 +13,17 @@ from commands.llm_jobs.addresses import Failing, OfJob
 from commands.llm_jobs.waking import Woken
 from commands.work import UnitOfWork
 from domain.agents import Agent
-from domain.budgets import Budget
+from domain.budgets import Budget, CostRules, CostSettings
+from domain.charges import Charge, Shortfall, Tokens
 from domain.errors import Refused
-from domain.ids import attempt_id, budget_id, scopes_of
+from domain.ids import attempt_id, budget_id, cost_settings_id, scopes_of
 from domain.kernel import Aggregate
 from domain.llm_jobs import Attempt, HeldAmount, LlmJob
+from domain.pricing import RateId
 from domain.projects import Project
-from domain.values import Amount, ModelName, Name, Slug, Text
+from domain.values import MONEY_DIGITS, ZERO, Amount, ModelName, Name, Slug, Text
 
+SMALLEST = Decimal(1).scaleb(-MONEY_DIGITS)
 Seconds = Annotated[int, Field(ge=1, le=7 * 86_400)]
 
 
@@ -30,10 +35,25 @@ class AdmitLlmJob(OfJob, Command, permission="llm_jobs.work"):
     provider: Slug
     model: ModelName
     bound: Amount
-    rate_id: Name
+    input_bound: Tokens
+    output_bound: Tokens
+    output_price: Amount | None = None
+    """USD that one output token less takes off the bound; None from a worker that cannot ask for less."""
+    rate_id: RateId
     request: str | Text
     hold_seconds: Seconds
     lease_seconds: Seconds
+
+    def streams(self) -> tuple[UUID, ...]:
+        """Whatever the job needs, and what its provider and its model may spend."""
+        narrower = scopes_of(None, None, None, provider=self.provider, model=self.model)
+        return (*super().streams(), *(budget_id(each) for each in narrower), cost_settings_id())
+
+    def charge(self, output: int) -> Charge:
+        """The most that the attempt can cost when it asks for so many output tokens."""
+        less = (self.output_price or ZERO) * (self.output_bound - output)
+        usd = self.bound - less.quantize(SMALLEST, ROUND_FLOOR)
+        return Charge(usd=max(usd, ZERO), input_tokens=self.input_bound, output_tokens=output)
 
     def sealed_under(self) -> UUID | None:
         """The project's key, or the job's own."""
@@ -57,38 +77,39 @@ def admit_llm_job(command: AdmitLlmJob, work: UnitOfWork) -> None:
             " hold for longer",
             code="hold_too_short",
         )
-    budgets = _paying(job, work)
-    request = work.text(command.request)
-    if full := next((each for each in budgets if not each.fits(command.bound)), None):
-        job.park(
-            full.id,
-            scope=full.scope.label,
-            limit=full.limit,
-            settled=full.settled,
-            held=full.held,
-            requested=command.bound,
-        )
-        full.park(job.id, command.bound)
+    rules = _rules(work)
+    budgets = _paying(job, command, work)
+    output = command.output_bound
+    lack = _lack(budgets, command.charge(output), work)
+    if lack and (less := _shaped(command, job, budgets, rules, work)):
+        output = less
+    elif lack:
+        _turn_away(lack, command, job, rules, work)
         return
+    request = work.text(command.request)
+    charge = command.charge(output)
     expires_at = work.now + timedelta(seconds=command.hold_seconds)
     attempt = Attempt(
         number=command.attempt,
         attempt_id=attempt_id(job.id, command.attempt),
         provider=command.provider,
         model=command.model,
-        bound=command.bound,
+        bound=charge.usd,
         rate_id=command.rate_id,
-        holds=[HeldAmount(budget_id=each.id, amount=command.bound) for each in budgets],
+        holds=[HeldAmount(budget_id=each.id, amount=charge.usd) for each in budgets],
     )
+    if lack:
+        job.shape(command.attempt, output, lack)
     job.admit(
         attempt,
         request=request,
         worker=command.worker,
         lease_seconds=command.lease_seconds,
         hold_expires_at=expires_at,
+        max_output_tokens=output if lack else None,
     )
     for each in budgets:
-        each.reserve(attempt.attempt_id, job_id=job.id, amount=command.bound, expires_at=expires_at)
+        each.reserve(attempt.attempt_id, job_id=job.id, charge=charge, expires_at=expires_at, now=work.now)
 
 
 @handler
@@ -102,9 +123,59 @@ def deny_llm_job(command: DenyLlmJob, work: UnitOfWork) -> None:
         each.resume()
 
 
-def _paying(job: LlmJob, work: UnitOfWork) -> list[Budget]:
+def _rules(work: UnitOfWork) -> CostRules:
+    settings = work.find(CostSettings, cost_settings_id())
+    return settings.rules if settings else CostRules()
+
+
+def _lack(budgets: Sequence[Budget], charge: Charge, work: UnitOfWork) -> Shortfall | None:
+    """Of the first budget that has no room."""
+    return next((lack for each in budgets if (lack := each.shortfall(charge, work.now))), None)
+
+
+def _shaped(
+    command: AdmitLlmJob, job: LlmJob, budgets: Sequence[Budget], rules: CostRules, work: UnitOfWork
+) -> int | None:
+    """The most output tokens that every budget has room for, not below what the job needs at least."""
+    least = job.min_output_tokens
+    if least is None or not rules.shape or command.output_price is None or least >= command.output_bound:
+        return None
+    if _lack(budgets, command.charge(least), work):
+        return None
+    fits, too_many = least, min(command.output_bound, job.max_output_tokens + 1)
+    while too_many - fits > 1:
+        middle = (fits + too_many) // 2
+        if _lack(budgets, command.charge(middle), work):
+            too_many = middle
+        else:
+            fits = middle
+    return fits
+
+
+def _turn_away(lack: Shortfall, command: AdmitLlmJob, job: LlmJob, rules: CostRules, work: UnitOfWork) -> None:
+    """Let the job wait, or give it up, as the settings say; whoever waits behind it goes on."""
+    budget = work.get(Budget, lack.budget_id)
+    if (rules.impossible if lack.is_hopeless else rules.exhausted) == "park":
+        job.park(lack)
+        budget.park(job.id, command.charge(command.output_bound), work.now)
+        return
+    behind = Woken.behind(job, work)
+    job.deny(command.attempt, kind="budget_exceeded", note=None, lack=lack)
+    for each in behind:
+        each.resume()
+
+
+def _paying(job: LlmJob, command: AdmitLlmJob, work: UnitOfWork) -> list[Budget]:
     """The open budgets that pay for a job, the widest first, when its project and its agent still want it."""
-    ids = [budget_id(scope) for scope in scopes_of(job.project_id, job.phase, job.agent_id)]
+    scopes = scopes_of(
+        job.project_id,
+        job.phase,
+        job.agent_id,
+        provider=command.provider,
+        model=command.model,
+        key_id=job.key_id,
+    )
+    ids = [budget_id(scope) for scope in scopes]
     above: list[UUID] = [each for each in (job.project_id, job.agent_id) if each]
     work.find_all(Aggregate, [*above, *ids])
     if job.project_id:

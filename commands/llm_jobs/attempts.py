@@ -16,10 +16,12 @@ from domain.costs import Cost, CostLine
 from domain.ids import attempt_id, cost_id
 from domain.kernel import Aggregate
 from domain.llm_jobs import Attempt, LlmJob, Reply, retry_delay
-from domain.values import ZERO, Amount, Code, Text, TokenUsage
+from domain.pricing import Usage
+from domain.values import ZERO, Amount, Code, Text
 
 Milliseconds = Annotated[int, Field(ge=0)]
 LONGEST_PATIENCE = 86_400.0
+NOT_COUNTED = "the provider did not count"
 
 
 class OfAttempt(OfJob):
@@ -33,16 +35,18 @@ class OfAttempt(OfJob):
 
 
 class Billed(BaseModel):
-    """What an attempt cost, as its provider counted; without usage nobody knows, and the bound will count."""
+    """What an attempt cost, as its provider counted. Without an amount nobody knows, and the bound will count."""
 
-    usage: TokenUsage | None = None
+    usage: Usage | None = None
     lines: list[CostLine] = Field(default_factory=list[CostLine])
     amount: Amount | None = None
+    problem: OneLine | None = None
+    """Why there is no amount: what was not counted, or has no price."""
 
     @model_validator(mode="after")
     def _adds_up(self) -> Self:
-        if (self.usage is None) != (self.amount is None):
-            raise ValueError("usage and amount come together or not at all")
+        if self.usage is None and self.amount is not None:
+            raise ValueError("an amount needs the usage that it is made of")
         if sum((line.amount for line in self.lines), ZERO) != (self.amount or ZERO):
             raise ValueError("the amount is the sum of its lines")
         return self
@@ -179,8 +183,9 @@ class Books:
 
     def pay(self, bill: Billed, amount: Decimal, model: str) -> None:
         """Settle every hold at what the attempt cost, and say line by line why."""
+        used = (bill.usage.input_tokens, bill.usage.output_tokens) if bill.usage else (None, None)
         for budget in self.budgets:
-            budget.account(self.attempt.attempt_id, amount)
+            budget.account(self.attempt.attempt_id, amount, *used)
         estimated = bill.amount is None
         if self.known is None:
             self.work.add(
@@ -197,6 +202,7 @@ class Books:
                     lines=bill.lines,
                     amount=amount,
                     estimated=estimated,
+                    problem=(bill.problem or NOT_COUNTED) if estimated else None,
                 )
             )
         elif not estimated:

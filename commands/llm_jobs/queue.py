@@ -34,6 +34,8 @@ class QueueLlmJob(Command, permission="llm_jobs.queue"):
     model: ModelName
     messages: Annotated[list[ChatMessage], Field(min_length=1)] | Text
     max_output_tokens: Annotated[int, Field(ge=1, le=1_000_000)] = 1024
+    min_output_tokens: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    """Where budgets are short the job may be cut down to this; None where it needs all that it asks for."""
     temperature: Annotated[Fraction, Field(ge=0, le=2)] | None = None
     priority: Annotated[int, Field(ge=0, le=9)] = 5
     timeout_seconds: Annotated[int, Field(ge=1, le=86_400)] = 600
@@ -79,6 +81,8 @@ class DeliverLlmResult(Command, permission="llm_jobs.deliver"):
 def queue_llm_job(command: QueueLlmJob, work: UnitOfWork) -> None:
     """A job with its own messages; one of a project waits until that project runs."""
     stream = work.check_new(LlmJob, command.job_id)
+    if command.min_output_tokens and command.min_output_tokens > command.max_output_tokens:
+        raise Refused("a job cannot need more output tokens than it asks for", code="invalid_minimum")
     if command.project_id:
         work.get(Project, command.project_id).check_open("ask a model")
     work.add(
@@ -92,12 +96,14 @@ def queue_llm_job(command: QueueLlmJob, work: UnitOfWork) -> None:
             provider=command.provider,
             model=command.model,
             max_output_tokens=command.max_output_tokens,
+            min_output_tokens=command.min_output_tokens,
             temperature=command.temperature,
             priority=command.priority,
             timeout_seconds=command.timeout_seconds,
             max_attempts=command.max_attempts,
             messages=work.text(_messages(command)),
             not_before=command.not_before,
+            key_id=work.key_id,
         )
     )
 
@@ -122,7 +128,7 @@ def cancel_llm_job(command: CancelLlmJob, work: UnitOfWork) -> None:
     behind = Woken.behind(job, work)
     job.cancel(command.reason)
     if budget:
-        budget.unpark(job.id)
+        budget.unpark(job.id, work.now)
     for each in behind:
         each.resume()
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Self
 from uuid import UUID
 
@@ -20,6 +21,7 @@ class Woken:
 
     budget: Budget
     jobs: Sequence[LlmJob]
+    now: datetime
 
     @classmethod
     def of(cls, budget: Budget, work: UnitOfWork) -> Self:
@@ -30,10 +32,10 @@ class Woken:
         """
         idle = set[UUID]()
         while True:
-            jobs = work.get_all(LlmJob, budget.resumable(idle))
+            jobs = work.get_all(LlmJob, budget.resumable(work.now, idle))
             found = _idle(budget, jobs, work)
             if found <= idle:
-                return cls(budget, jobs)
+                return cls(budget, jobs, work.now)
             idle |= found
 
     @classmethod
@@ -41,7 +43,10 @@ class Woken:
         """Those that may go on because this job, which was to be admitted next, no longer takes any room."""
         if job.status != "queued":
             return []
-        ids = [budget_id(scope) for scope in scopes_of(job.project_id, job.phase, job.agent_id)]
+        scopes = scopes_of(
+            job.project_id, job.phase, job.agent_id, provider=job.provider, model=job.model, key_id=job.key_id
+        )
+        ids = [budget_id(scope) for scope in scopes]
         budgets = [each for each in work.find_all(Budget, ids).values() if each and each.parked]
         return [cls.of(each, work) for each in budgets]
 
@@ -50,7 +55,7 @@ class Woken:
         for job in self.jobs:
             if job.parked_on == self.budget.id:
                 job.resume(self.budget.id)
-            self.budget.unpark(job.id)
+            self.budget.unpark(job.id, self.now)
 
 
 def _idle(budget: Budget, jobs: Iterable[LlmJob], work: UnitOfWork) -> set[UUID]:

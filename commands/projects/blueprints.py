@@ -7,15 +7,12 @@ from commands.handling import Command, handler
 from commands.projects.definition import GivenInput, OfProject
 from commands.work import UnitOfWork
 from domain.agents import Agent, Definition, Review
-from domain.blueprints import AgentSpec, Blueprint
-from domain.budgets import Budget
+from domain.blueprints import AgentSpec, Blueprint, BudgetLimit
+from domain.budgets import Budget, CostRules, CostSettings, Terms, check_whole
 from domain.errors import Refused
-from domain.ids import Scope, agent_id, budget_id
+from domain.ids import Scope, agent_id, budget_id, cost_settings_id
 from domain.projects import NewAgent, Project, ProjectSettings, QualitySettings
 from domain.values import AiConfig, Name, PositiveMoney
-
-THRESHOLDS = (50, 80, 100)
-"""Percentages of a budget at which its spending is announced."""
 
 
 class CreateProjectFromBlueprint(OfProject, Command, permission="projects.create"):
@@ -34,20 +31,20 @@ class CreateProjectFromBlueprint(OfProject, Command, permission="projects.create
     def streams(self) -> tuple[UUID, ...]:
         """Everything that is made."""
         agents = [agent_id(self.project_id, spec.name) for spec in self.blueprint.agents]
-        return (self.project_id, *agents, *(budget_id(scope) for scope, _ in self.limits()))
+        return (self.project_id, *agents, cost_settings_id(), *(budget_id(scope) for scope, _ in self.limits()))
 
-    def limits(self) -> Iterator[tuple[Scope, PositiveMoney]]:
+    def limits(self) -> Iterator[tuple[Scope, BudgetLimit]]:
         """What the project, its phases and its agents may spend, where that is limited."""
-        own = self.blueprint.budget.limit if self.blueprint.budget else None
-        if limit := self.budget_limit or own:
-            yield Scope(kind="project", project_id=self.project_id), limit
+        own = BudgetLimit.model_construct(limit=self.budget_limit) if self.budget_limit else self.blueprint.budget
+        if own:
+            yield Scope(kind="project", project_id=self.project_id), own
         for phase in self.blueprint.phases:
             if phase.budget:
-                yield Scope(kind="phase", project_id=self.project_id, phase=phase.name), phase.budget.limit
+                yield Scope(kind="phase", project_id=self.project_id, phase=phase.name), phase.budget
         for spec in self.blueprint.agents:
             if spec.budget:
                 agent = agent_id(self.project_id, spec.name)
-                yield Scope(kind="agent", project_id=self.project_id, agent_id=agent), spec.budget.limit
+                yield Scope(kind="agent", project_id=self.project_id, agent_id=agent), spec.budget
 
 
 @handler
@@ -77,14 +74,27 @@ def create_project_from_blueprint(command: CreateProjectFromBlueprint, work: Uni
         agents += [_new_agent(spec, phase.name, project_id, work) for spec in phase.agents]
     project.add_agents(agents)
     project.initialize([each.sealed(work) for each in command.inputs])
-    budgets = [(work.check_new(Budget, budget_id(scope)), scope, limit) for scope, limit in command.limits()]
+    settings = work.find(CostSettings, cost_settings_id())
+    rules = settings.rules if settings else CostRules()
+    budgets = [
+        (work.check_new(Budget, budget_id(scope)), scope, each.limit, _terms(each, rules, work))
+        for scope, each in command.limits()
+    ]
     definitions = [_definition(specs[name], work) for name in project.agents]
 
     work.add(project)
     for node, definition in zip(project.agents.values(), definitions, strict=True):
         work.add(Agent.define(node.agent_id, project_id, node.name, node.phase, definition))
-    for stream, scope, limit in budgets:
-        work.add(Budget(id=stream, scope=scope, project_id=project_id, limit=limit, thresholds=list(THRESHOLDS)))
+    for stream, scope, limit, terms in budgets:
+        work.add(Budget(id=stream, scope=scope, project_id=project_id, limit=limit, **dict(terms)))
+
+
+def _terms(limit: BudgetLimit, rules: CostRules, work: UnitOfWork) -> Terms:
+    window = limit.window
+    if window.is_calendar and window.time_zone is None:
+        window = window.model_copy(update={"time_zone": rules.time_zone})
+    check_whole(limit.limit, limit.unit)
+    return Terms.of(limit.unit, window, rules.thresholds, hard=True, now=work.now)
 
 
 def _check_inputs(command: CreateProjectFromBlueprint) -> None:

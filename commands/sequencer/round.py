@@ -49,6 +49,7 @@ class Request:
     correlation_id: UUID | None = None
     causation_id: UUID | None = None
     trace_id: str | None = None
+    key_id: UUID | None = None
     sealer: Sealer | None = None
     patience: float = 10.0
     future: asyncio.Future[Answer] = field(init=False)
@@ -150,7 +151,12 @@ class Round:
             self.outcomes.append((request, self._repeat(request, known)))
             return
         work = UnitOfWork(
-            loaded, command_id=request.command_id, actor=request.actor, now=self._now, sealer=request.sealer
+            loaded,
+            command_id=request.command_id,
+            actor=request.actor,
+            now=self._now,
+            sealer=request.sealer,
+            key_id=request.key_id,
         )
         try:
             self._check_expected(request, work)

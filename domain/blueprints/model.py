@@ -14,7 +14,9 @@ from pydantic_core import PydanticCustomError
 
 from domain.blueprints.graph import MAX_AGENTS, Vertex, ancestors, closest, graph_problems
 from domain.blueprints.problems import BlueprintError, Problem
+from domain.charges import Unit
 from domain.values import LONGEST_WAIT, Fraction, FreeText, ModelName, Name, PositiveMoney, Prose, Slug, Value
+from domain.windows import LIFETIME, AskedWindow
 
 MEBIBYTE = 1_048_576
 _AMOUNT = re.compile(r"(0|[1-9][0-9]{0,11})(\.[0-9]{1,12})?")
@@ -79,9 +81,11 @@ class InputSpec(Value):
 
 
 class BudgetLimit(Value):
-    """Money that may be spent, in USD; nothing is sent that could go beyond it."""
+    """What may be spent, in USD or in tokens, in all or in each window; nothing is sent that could go beyond it."""
 
     limit: Limit
+    unit: Unit = "usd"
+    window: AskedWindow = LIFETIME
 
 
 class AIConfig(Value):

@@ -6,7 +6,8 @@ from uuid import UUID
 
 from pydantic import Field
 
-from domain.values import Amount, Code, ModelName, Name, Slug, Text, TokenUsage, Value
+from domain.pricing import RateId, Usage
+from domain.values import Amount, Code, ModelName, Name, Slug, Text, Value
 
 LONGEST_BACKOFF_MS = 60_000
 LONGEST_RETRY_AFTER_MS = 24 * 3_600_000
@@ -31,7 +32,7 @@ class Attempt(Value):
     provider: Slug
     model: ModelName
     bound: Amount
-    rate_id: Name
+    rate_id: RateId
     holds: list[HeldAmount]
 
 
@@ -39,7 +40,7 @@ class Reply(Value):
     """What a model answered. Usage is None where its provider did not count, or not believably."""
 
     output: Text
-    usage: TokenUsage | None
+    usage: Usage | None
     model: ModelName
     response_id: Name | None
     finish_reason: Code

@@ -2,16 +2,17 @@
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Annotated, Literal
+from typing import Literal
 from uuid import UUID
 
-from pydantic import Field
-
+from domain.charges import Shortfall
 from domain.errors import Refused
-from domain.kernel import Aggregate, Created, event
-from domain.llm_jobs.attempts import Attempt, Count, HeldAmount, Ordinal, Reply, reference
+from domain.kernel import Aggregate, event
+from domain.llm_jobs import events
+from domain.llm_jobs.attempts import Attempt, HeldAmount, Reply, reference
 from domain.llm_jobs.reasons import reason_of
-from domain.values import Amount, Code, Fraction, Instant, ModelName, Money, Name, Sealed, Slug, Text, TokenUsage
+from domain.pricing import Usage
+from domain.values import Fraction, Instant, Money, Text
 
 JobStatus = Literal["queued", "running", "parked", "retrying", "completed", "failed", "cancelled"]
 
@@ -20,7 +21,7 @@ class LlmJob(Aggregate):
     """One question to a model. Its present attempt's number is the fence: only its holder decides the outcome."""
 
     TOPIC = "llm_job"
-    FOLD = 1
+    FOLD = 2
     project_id: UUID | None
     phase: str | None
     agent_id: UUID | None
@@ -29,6 +30,8 @@ class LlmJob(Aggregate):
     provider: str
     model: str
     max_output_tokens: int
+    min_output_tokens: int | None
+    key_id: UUID | None
     temperature: Fraction | None
     priority: int
     timeout_seconds: int
@@ -41,137 +44,27 @@ class LlmJob(Aggregate):
     parked_on: UUID | None
     due_at: Instant | None
     output: Text | None
-    usage: TokenUsage | None
+    usage: Usage | None
     cost: Money | None
     failure: str | None
     reason: str | None
     delivered_to: str | None
 
-    class Queued(Created, type="llm_job.queued"):
-        """Somebody wants an answer from a model: an agent's attempt, or a chat that brings its own messages."""
-
-        project_id: UUID | None
-        phase: Slug | None
-        agent_id: UUID | None
-        run: Ordinal
-        attempt: Ordinal
-        provider: Slug
-        model: ModelName
-        max_output_tokens: Ordinal
-        temperature: Annotated[Fraction, Field(ge=0, le=2)] | None
-        priority: int
-        timeout_seconds: Ordinal
-        max_attempts: Ordinal
-        messages: Text | None
-        not_before: Instant | None
-
-    class Admitted(Aggregate.Event, type="llm_job.admitted"):
-        """Every budget that pays holds the most that this attempt can cost."""
-
-        attempt: Ordinal
-        attempt_id: UUID
-        provider: Slug
-        model: ModelName
-        holds: list[HeldAmount]
-        bound: Amount
-        rate_id: Name
-        request: Text
-        worker: Name
-
-    class Started(Aggregate.Event, type="llm_job.started"):
-        """A worker may send the attempt's request, and must report before its hold expires."""
-
-        attempt: Ordinal
-        attempt_id: UUID
-        lease_seconds: Ordinal
-        hold_expires_at: Instant
-
-    class FirstToken(Aggregate.Event, type="llm_job.first_token"):
-        """The model began to answer, so long after its request was sent."""
-
-        attempt: Ordinal
-        attempt_id: UUID
-        first_token_ms: Count
-
-    class Parked(Aggregate.Event, type="llm_job.parked"):
-        """The job waits, because a budget cannot hold what it may cost."""
-
-        budget_id: UUID
-        scope: Name
-        limit: Amount
-        settled: Amount
-        held: Amount
-        requested: Amount
-
-    class Denied(Aggregate.Event, type="llm_job.denied"):
-        """The attempt may never go out: its price is unknown, its provider or its prompt is not there."""
-
-        attempt: Ordinal
-        kind: Code
-        reason: Name
-        note: Sealed | None
-
-    class Resumed(Aggregate.Event, type="llm_job.resumed"):
-        """The job is back in the queue: a budget has room for it, or its retry is due."""
-
-        budget_id: UUID | None
-
-    class Completed(Aggregate.Event, type="llm_job.completed"):
-        """The model answered; where its provider did not count usage, the bound is the cost."""
-
-        attempt: Ordinal
-        attempt_id: UUID
-        output: Text
-        usage: TokenUsage | None
-        cost: Amount
-        provider: Slug
-        model: ModelName
-        response_id: Name | None
-        finish_reason: Code
-        queue_ms: Count
-        first_token_ms: Count | None
-        total_ms: Count
-
-    class Failed(Aggregate.Event, type="llm_job.failed"):
-        """The job has no answer and will not be tried again."""
-
-        attempt: Ordinal
-        kind: Code
-        reason: Name
-        note: Sealed | None
-
-    class RetryScheduled(Aggregate.Event, type="llm_job.retry_scheduled"):
-        """An attempt failed in a way that may pass; the next one waits until it is due."""
-
-        attempt: Ordinal
-        due_at: Instant
-        kind: Code
-        reason: Name
-        note: Sealed | None
-
-    class AttemptLost(Aggregate.Event, type="llm_job.attempt_lost"):
-        """The worker of an attempt fell silent; what it may still cost stays held until its hold expires."""
-
-        attempt: Ordinal
-        attempt_id: UUID
-
-    class LateUsage(Aggregate.Event, type="llm_job.late_usage"):
-        """An attempt that had been given up reported after all: not as a result, but what it cost counts."""
-
-        attempt: Ordinal
-        attempt_id: UUID
-        usage: TokenUsage | None
-        cost: Amount
-
-    class Cancelled(Aggregate.Event, type="llm_job.cancelled"):
-        """Nobody wants the answer any more."""
-
-        reason: Code
-
-    class ResultDelivered(Aggregate.Event, type="llm_job.result_delivered"):
-        """Whoever asked has the outcome."""
-
-        to: Name
+    Queued = events.Queued
+    Admitted = events.Admitted
+    Started = events.Started
+    FirstToken = events.FirstToken
+    Parked = events.Parked
+    Shaped = events.Shaped
+    Denied = events.Denied
+    Resumed = events.Resumed
+    Completed = events.Completed
+    Failed = events.Failed
+    RetryScheduled = events.RetryScheduled
+    AttemptLost = events.AttemptLost
+    LateUsage = events.LateUsage
+    Cancelled = events.Cancelled
+    ResultDelivered = events.ResultDelivered
 
     # --- decisions ---
 
@@ -194,7 +87,10 @@ class LlmJob(Aggregate):
         max_attempts: int,
         messages: Text | None,
         not_before: datetime | None,
+        min_output_tokens: int | None,
+        key_id: UUID | None,
     ) -> None:
+        self.min_output_tokens, self.key_id = min_output_tokens, key_id
         self.project_id, self.phase, self.agent_id = project_id, phase, agent_id
         self.run, self.agent_attempt = run, attempt
         self.provider, self.model = provider, model
@@ -214,11 +110,25 @@ class LlmJob(Aggregate):
             raise Refused("this job may not start yet", code="not_due")
 
     def admit(
-        self, attempt: Attempt, *, request: Text, worker: str, lease_seconds: int, hold_expires_at: datetime
+        self,
+        attempt: Attempt,
+        *,
+        request: Text,
+        worker: str,
+        lease_seconds: int,
+        hold_expires_at: datetime,
+        max_output_tokens: int | None = None,
     ) -> None:
         facts = dict(attempt)
         number = facts.pop("number")
-        self.trigger_event(LlmJob.Admitted, attempt=number, request=request, worker=worker, **facts)
+        self.trigger_event(
+            LlmJob.Admitted,
+            attempt=number,
+            max_output_tokens=max_output_tokens or self.max_output_tokens,
+            request=request,
+            worker=worker,
+            **facts,
+        )
         self.trigger_event(
             LlmJob.Started,
             attempt=number,
@@ -227,24 +137,25 @@ class LlmJob(Aggregate):
             hold_expires_at=hold_expires_at,
         )
 
-    def park(
-        self, budget_id: UUID, *, scope: str, limit: Decimal, settled: Decimal, held: Decimal, requested: Decimal
-    ) -> None:
+    def park(self, lack: Shortfall) -> None:
         """Wait for the first budget that has no room."""
+        self.trigger_event(LlmJob.Parked, **dict(lack))
+
+    def shape(self, number: int, max_output_tokens: int, lack: Shortfall) -> None:
+        """Ask for less than was wanted; the admission follows."""
         self.trigger_event(
-            LlmJob.Parked,
-            budget_id=budget_id,
-            scope=scope,
-            limit=limit,
-            settled=settled,
-            held=held,
-            requested=requested,
+            LlmJob.Shaped,
+            attempt=number,
+            max_output_tokens=max_output_tokens,
+            asked=self.max_output_tokens,
+            shortfall=lack,
         )
 
-    def deny(self, number: int, *, kind: str, note: str | None) -> None:
+    def deny(self, number: int, *, kind: str, note: str | None, lack: Shortfall | None = None) -> None:
         """Fail before anything was held or sent."""
-        self.trigger_event(LlmJob.Denied, attempt=number, kind=kind, reason=reason_of(kind), note=note)
-        self.trigger_event(LlmJob.Failed, attempt=number, kind=kind, reason=reason_of(kind), note=note)
+        reason = reason_of(kind)
+        self.trigger_event(LlmJob.Denied, attempt=number, kind=kind, reason=reason, note=note, shortfall=lack)
+        self.trigger_event(LlmJob.Failed, attempt=number, kind=kind, reason=reason, note=note)
 
     def resume(self, budget_id: UUID) -> None:
         """Back to the queue: the budget has room."""
@@ -305,7 +216,7 @@ class LlmJob(Aggregate):
         if number >= self.max_attempts:
             self.trigger_event(LlmJob.Failed, attempt=number, kind="lost", reason=reason_of("lost"), note=None)
 
-    def account_late(self, attempt: Attempt, *, usage: TokenUsage | None, cost: Decimal) -> None:
+    def account_late(self, attempt: Attempt, *, usage: Usage | None, cost: Decimal) -> None:
         self.trigger_event(
             LlmJob.LateUsage, attempt=attempt.number, attempt_id=attempt.attempt_id, usage=usage, cost=cost
         )
@@ -368,7 +279,7 @@ class LlmJob(Aggregate):
         self.status, self.parked_on, self.due_at = "queued", None, None
 
     @event(Completed)
-    def _completed(self, attempt: int, output: Text, usage: TokenUsage | None, cost: Decimal) -> None:
+    def _completed(self, attempt: int, output: Text, usage: Usage | None, cost: Decimal) -> None:
         del self.unaccounted[attempt]
         self.status, self.output, self.usage, self.cost = "completed", reference(output), usage, cost
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 REASONS: Mapping[str, str] = {
     "authentication": "the provider refused the API key: check the key and what it is allowed to do",
+    "budget_exceeded": "a budget has no room for what it may cost: raise its limit, or ask for fewer output tokens",
     "cancelled": "the job was cancelled",
     "credit_exhausted": "the provider's credit is used up: add credit or raise the spend limit there",
     "cut_stream": "the answer broke off before it was complete",

@@ -1,7 +1,7 @@
 """What a call used, what that costs, and the most that it can cost. Arithmetic for every context; it has no events."""
 
 from domain.pricing.catalogue import ANY_MODEL, Catalogue
-from domain.pricing.prices import ModelPrices, Price, PriceCard, PriceUnknown, Quote, per
+from domain.pricing.prices import ModelPrices, Price, PriceCard, PriceUnknown, Quote, RateId, per
 from domain.pricing.rating import Conditions, Line, bound_of, lines_of, reported_line, total, upper_bound_tokens
 from domain.pricing.usage import BUCKETS, INPUT, OUTPUT, Bucket, Pass, Quantity, Usage
 
@@ -21,6 +21,7 @@ __all__ = [
     "PriceUnknown",
     "Quantity",
     "Quote",
+    "RateId",
     "Usage",
     "bound_of",
     "lines_of",

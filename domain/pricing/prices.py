@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 
 from domain.errors import Refused
 from domain.pricing.usage import INPUT, OUTPUT, Bucket, Standard
+from domain.values import ONE_LINE
 
 PER_MILLION: Final = 1_000_000
 _PER: Final[Mapping[str, int]] = {"audio_ms": 60_000, "session_ms": 60_000}
@@ -16,6 +17,10 @@ _PER: Final[Mapping[str, int]] = {"audio_ms": 60_000, "session_ms": 60_000}
 
 RateText = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,6}(\.[0-9]{1,12})?$")]
 Word = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^\S+$")]
+
+
+RateId = Annotated[str, StringConstraints(min_length=1, max_length=1_500, pattern=ONE_LINE)]
+"""Names a figure of a card, or the prices of a model in it."""
 
 
 class PriceUnknown(Refused):
@@ -116,9 +121,14 @@ class Quote(_Card):
     """As the card spells it."""
     prices: ModelPrices
 
+    @property
+    def name(self) -> str:
+        """`openai@2026-11-01/gpt-6-sol`: what an admission was bounded by."""
+        return f"{self.card}/{self.model}"
+
     def rate_id(self, price: Price, bucket: Bucket) -> str:
         """Which figure of which card: `openai@2026-11-01/gpt-6-sol/standard.standard.any.0#input`."""
-        return f"{self.card}/{self.model}/{price.condition}#{bucket}"
+        return f"{self.name}/{price.condition}#{bucket}"
 
 
 def dearest(buckets: Iterable[Bucket], prices: Sequence[Price]) -> Decimal | None:

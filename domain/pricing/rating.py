@@ -9,7 +9,7 @@ from decimal import ROUND_CEILING, ROUND_HALF_UP, Context, Decimal
 from typing import Final
 
 from domain.pricing.prices import Price, PriceUnknown, Quote, dearest, per
-from domain.pricing.usage import BUCKETS, CACHE_WRITES, Bucket, Pass, Standard, Usage
+from domain.pricing.usage import BUCKETS, TEXT_READ, Bucket, Pass, Standard, Usage
 from domain.values import MONEY_DIGITS, ZERO
 
 _QUANTUM: Final = Decimal(1).scaleb(-MONEY_DIGITS)
@@ -44,6 +44,9 @@ class Conditions:
     regions: frozenset[str | None] = frozenset({None})
     tools: Mapping[Bucket, int] = field(default_factory=dict[Bucket, int])
     """Uses of the provider's own tools that the request permits."""
+    reading: frozenset[Bucket] = TEXT_READ
+    """Ways in which the prompt may be read: which caches a request may fill or be served from. Every one, unless told;
+    a cache that a request cannot reach need not be held for."""
     passes: int = 1
     """Times that the prompt may be read: one, and one more for each compaction or fallback that it permits."""
 
@@ -78,7 +81,7 @@ def bound_of(
 ) -> Decimal:
     """The most that a call within these limits can cost; never below `total` of what it turns out to use.
 
-    Every token of the prompt is taken at the dearest way of reading it that may apply (cache writes, long band, fast,
+    Every token of the prompt is taken at the dearest way of reading it that may apply (caches, long band, fast,
     region), every token of the answer at the dearest way of writing.
     """
     longest = quote.prices.max_input_tokens
@@ -89,7 +92,7 @@ def bound_of(
             model=quote.model,
         )
     possible = _possible(quote, input_upper_bound, conditions)
-    reading = _dearest(quote, possible, ("input", *CACHE_WRITES, "input_cache_read"))
+    reading = _dearest(quote, possible, [each for each in BUCKETS if each in conditions.reading])
     writing = _dearest(quote, possible, ("output",))
     once = _amount(input_upper_bound, reading, per("input"), ROUND_CEILING)
     answer = _amount(max_output_tokens, writing, per("output"), ROUND_CEILING)

@@ -35,7 +35,8 @@ rejected predictions are output like any other.
 BUCKETS: Final[tuple[Bucket, ...]] = get_args(Bucket)
 INPUT: Final = frozenset[Bucket](each for each in BUCKETS if each.startswith("input"))
 OUTPUT: Final = frozenset[Bucket](each for each in BUCKETS if each.startswith("output"))
-CACHE_WRITES: Final = frozenset[Bucket](each for each in BUCKETS if "_cache_write_" in each)
+TEXT_READ: Final = frozenset[Bucket](each for each in BUCKETS if each == "input" or each.startswith("input_cache_"))
+CACHE_READS: Final = frozenset[Bucket](each for each in BUCKETS if each.endswith("_cache_read"))
 _ORDER: Final = {bucket: place for place, bucket in enumerate(BUCKETS)}
 
 Count = Annotated[int, Field(ge=0)]
@@ -113,6 +114,11 @@ class Usage(Value):
     def output_tokens(self) -> int:
         """All that was written, reasoning included."""
         return sum(each.count(OUTPUT) for each in self.passes)
+
+    @property
+    def cached_tokens(self) -> int:
+        """Of what was read, what a cache served."""
+        return sum(each.count(CACHE_READS) for each in self.passes)
 
     @property
     def total_tokens(self) -> int:

@@ -8,11 +8,11 @@ from faults.dag.plan import MAX_OUTPUT_TOKENS, Worker
 
 INPUT, OUTPUT = Decimal("0.000001"), Decimal("0.000005")
 """USD a token."""
-RATES: dict[str, Any] = {
+CARD: dict[str, Any] = {
     "provider": "vendor",
     "effective_from": "2020-01-01",
     "source": "made up for a fault campaign",
-    "models": [{"model": "*", "input_per_million": "1", "output_per_million": "5"}],
+    "models": [{"model": "*", "prices": [{"rates": {"input": "1", "output": "5"}}]}],
 }
 LONGEST_PROMPT = 1_000
 """Bytes of the longest prompt, a review's answer and what toybox adds for the server's template included."""

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from decimal import Decimal
 
 from commands.llm_jobs import AdmitLlmJob
-from commands.models import LanguageModel, Message, ModelReply, ModelRequest
-from domain.rates import Rate
+from commands.models import LanguageModel, ModelReply, ModelRequest
+from domain.pricing import Quote
 from streams.dispatcher import AttemptRun, Dispatcher
 
 
@@ -29,8 +29,8 @@ class _ForgetsTheAdmission(AttemptRun):
 class _HoldsNothing(AttemptRun):
     """Believes that every call is free until its bill comes."""
 
-    async def _admission(self, messages: tuple[Message, ...], bound: Decimal, rate: Rate) -> AdmitLlmJob:
-        return await super()._admission(messages, bound * 0, rate)
+    async def _admission(self, request: ModelRequest, bound: Decimal, least: Decimal, quote: Quote) -> AdmitLlmJob:
+        return await super()._admission(request, bound * 0, least * 0, quote)
 
 
 class _Twice(Dispatcher):

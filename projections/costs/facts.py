@@ -10,8 +10,9 @@ from uuid import UUID
 from domain.agents import Agent
 from domain.costs import Cost, CostLine
 from domain.log import StoredEvent
+from domain.pricing import Usage
 from domain.projects import Project
-from domain.values import ZERO, TokenUsage, money_text
+from domain.values import ZERO, money_text
 from projections.projector import Applied, Connection, on
 from projections.rows import Rows, as_json
 from projections.tables import Tables
@@ -35,8 +36,12 @@ class CostRow:
     model: str
     input_tokens: int | None
     output_tokens: int | None
+    cached_tokens: int | None
+    reasoning_tokens: int | None
     amount: Decimal
     estimated: bool
+    problem: str | None
+    usage: dict[str, Any] | None
     lines: list[dict[str, Any]]
 
 
@@ -54,6 +59,8 @@ class _Sum:
     estimated: int = 0
     input_tokens: int = 0
     output_tokens: int = 0
+    cached_tokens: int = 0
+    reasoning_tokens: int = 0
     amount: Decimal = ZERO
 
 
@@ -67,13 +74,16 @@ FACTS: Final = Rows(CostRow, "cost_facts", "cost_id")
 _NAMES: Final = Rows(_Name, "cost_names", "id")
 _ADD: Final = (
     "insert into cost_rollups (day, project_id, phase, agent_id, provider, model, attempts, estimated, input_tokens,"
-    " output_tokens, amount) select day, project_id, phase, agent_id, provider, model, attempts, estimated,"
-    " input_tokens, output_tokens, amount from json_populate_recordset(null::cost_rollups, %s::json)"
+    " output_tokens, cached_tokens, reasoning_tokens, amount)"
+    " select day, project_id, phase, agent_id, provider, model, attempts, estimated, input_tokens,"
+    " output_tokens, cached_tokens, reasoning_tokens, amount from json_populate_recordset(null::cost_rollups, %s::json)"
     " on conflict (project_id, day, agent_id, phase, provider, model) do update set"
     " attempts = cost_rollups.attempts + excluded.attempts,"
     " estimated = cost_rollups.estimated + excluded.estimated,"
     " input_tokens = cost_rollups.input_tokens + excluded.input_tokens,"
     " output_tokens = cost_rollups.output_tokens + excluded.output_tokens,"
+    " cached_tokens = cost_rollups.cached_tokens + excluded.cached_tokens,"
+    " reasoning_tokens = cost_rollups.reasoning_tokens + excluded.reasoning_tokens,"
     " amount = cost_rollups.amount + excluded.amount"
 )
 _TOTALS: Final = (
@@ -86,7 +96,7 @@ class Costs(Tables):
     """Answers "what did it cost, and why exactly?": a fact per attempt, and sums per project, agent, model and day."""
 
     name = "costs"
-    version = 2
+    version = 3
 
     @on(Cost.Recorded, Cost.Corrected, Project.Created, Project.SettingsChanged, Agent.Defined)
     async def apply(self, connection: Connection, batch: Sequence[Applied]) -> None:
@@ -139,10 +149,10 @@ def _fact(event: Cost.Recorded, stored: StoredEvent) -> CostRow:
         attempt_id=event.attempt_id,
         provider=event.provider,
         model=event.model,
-        input_tokens=_input(event.usage),
-        output_tokens=_output(event.usage),
+        **_counts(event.usage),
         amount=event.amount,
         estimated=event.estimated,
+        problem=event.problem,
         lines=_lines(event.lines),
     )
 
@@ -151,20 +161,22 @@ def _corrected(known: CostRow, event: Cost.Corrected, stored: StoredEvent) -> Co
     return replace(
         known,
         corrected_at=stored.position,
-        input_tokens=_input(event.usage),
-        output_tokens=_output(event.usage),
+        **_counts(event.usage),
         amount=event.amount,
         estimated=False,
+        problem=None,
         lines=_lines(event.lines),
     )
 
 
-def _input(usage: TokenUsage | None) -> int | None:
-    return usage.input_tokens if usage else None
-
-
-def _output(usage: TokenUsage | None) -> int | None:
-    return usage.output_tokens if usage else None
+def _counts(usage: Usage | None) -> dict[str, Any]:
+    return {
+        "input_tokens": usage.input_tokens if usage else None,
+        "output_tokens": usage.output_tokens if usage else None,
+        "cached_tokens": usage.cached_tokens if usage else None,
+        "reasoning_tokens": usage.reasoning_tokens if usage else None,
+        "usage": usage.model_dump(mode="json") if usage else None,
+    }
 
 
 def _lines(lines: Sequence[CostLine]) -> list[dict[str, Any]]:
@@ -182,5 +194,7 @@ def _differences(before: Mapping[UUID, CostRow], after: Mapping[UUID, CostRow]) 
             total.estimated += sign * row.estimated
             total.input_tokens += sign * (row.input_tokens or 0)
             total.output_tokens += sign * (row.output_tokens or 0)
+            total.cached_tokens += sign * (row.cached_tokens or 0)
+            total.reasoning_tokens += sign * (row.reasoning_tokens or 0)
             total.amount += sign * row.amount
     return list(sums.values())

@@ -15,8 +15,12 @@ create table cost_facts (
     model        text        not null,
     input_tokens  bigint,              -- null where the provider did not count
     output_tokens bigint,
+    cached_tokens bigint,              -- of the input, what a cache served
+    reasoning_tokens bigint,           -- of the output; null where the provider does not say
     amount       numeric(30, 12) not null, -- one scale, so that equal sums are equal rows
     estimated    boolean     not null,
+    problem      text,                 -- why it is an estimate
+    usage        json,                 -- whole, as the provider counted; null where it did not
     lines        json        not null
 );
 create index cost_facts_in_order on cost_facts (position);
@@ -36,6 +40,8 @@ create table cost_rollups (
     estimated     bigint  not null,
     input_tokens  bigint  not null,
     output_tokens bigint  not null,
+    cached_tokens bigint  not null,
+    reasoning_tokens bigint not null,
     amount        numeric(30, 12) not null,
     unique nulls not distinct (project_id, day, agent_id, phase, provider, model)
 );

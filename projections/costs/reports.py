@@ -7,6 +7,7 @@ from typing import Final, Literal, LiteralString
 from uuid import UUID
 
 from domain.costs import CostLine
+from domain.pricing import Usage
 from domain.values import ZERO, Instant, Money
 from projections.listing import Listing
 from projections.paging import Page
@@ -45,6 +46,10 @@ class CostTotal(View):
     """Attempts whose provider did not count, at the most that they can have cost."""
     input_tokens: int
     output_tokens: int
+    cached_tokens: int
+    """Of the input, what a cache served."""
+    reasoning_tokens: int
+    """Of the output, as far as providers say."""
     amount: Money
 
 
@@ -64,8 +69,14 @@ class CostFact(View):
     model: str
     input_tokens: int | None
     output_tokens: int | None
+    cached_tokens: int | None
+    reasoning_tokens: int | None
     amount: Money
     estimated: bool
+    problem: str | None
+    """Why it is an estimate."""
+    usage: Usage | None
+    """What the provider counted; every line is made of one of its quantities."""
     lines: list[CostLine]
 
 
@@ -81,7 +92,9 @@ _FILTERS: Final[Mapping[str, LiteralString]] = {
 }
 _SUMS: Final = (
     "sum(attempts)::bigint as attempts, sum(estimated)::bigint as estimated,"
-    " sum(input_tokens)::bigint as input_tokens, sum(output_tokens)::bigint as output_tokens, sum(amount) as amount"
+    " sum(input_tokens)::bigint as input_tokens, sum(output_tokens)::bigint as output_tokens,"
+    " sum(cached_tokens)::bigint as cached_tokens, sum(reasoning_tokens)::bigint as reasoning_tokens,"
+    " sum(amount) as amount"
 )
 
 
@@ -140,18 +153,21 @@ _ALL: Final = Listing[CostTotal](
 async def cost_total(connection: Connection, wanted: CostFilter = EVERYTHING) -> CostTotal:
     """The sum of everything that is asked for. Reads Costs."""
     found = (await _ALL.page(connection, asdict(wanted), cursor=None, limit=1)).items
-    nothing = CostTotal(attempts=0, estimated=0, input_tokens=0, output_tokens=0, amount=ZERO)
+    nothing = CostTotal(
+        attempts=0, estimated=0, input_tokens=0, output_tokens=0, cached_tokens=0, reasoning_tokens=0, amount=ZERO
+    )
     return found[0] if found else nothing
 
 
 _FACTS: Final = Listing[CostFact](
     name="cost facts",
     query="select position, corrected_at, recorded_at, project_id, phase, agent_id, job_id, attempt_id, provider,"
-    " model, input_tokens, output_tokens, amount, estimated, lines from cost_facts"
+    " model, input_tokens, output_tokens, cached_tokens, reasoning_tokens, amount, estimated, problem, usage, lines"
+    " from cost_facts"
     " where {filters} and {after} order by {order}",
     row=lambda row: CostFact.model_validate(row, strict=False),  # JSON has no decimals inside strict lines
     order={"position": "bigint"},
-    filters={**_FILTERS, "job_id": "job_id = %(job_id)s"},
+    filters={**_FILTERS, "job_id": "job_id = %(job_id)s", "attempt_id": "attempt_id = %(attempt_id)s"},
 )
 
 
@@ -160,8 +176,11 @@ async def cost_facts(
     wanted: CostFilter = EVERYTHING,
     *,
     job_id: UUID | None = None,
+    attempt_id: UUID | None = None,
     cursor: str | None = None,
     limit: int = 50,
 ) -> Page[CostFact]:
     """Single attempts, the newest first, with what each line was made of. Reads Costs."""
-    return await _FACTS.page(connection, asdict(wanted) | {"job_id": job_id}, cursor=cursor, limit=limit)
+    return await _FACTS.page(
+        connection, asdict(wanted) | {"job_id": job_id, "attempt_id": attempt_id}, cursor=cursor, limit=limit
+    )

@@ -38,6 +38,7 @@ class LlmJobs(Tables):
         Project.Failed,
         Project.Cancelled,
         LlmJob.Queued,
+        LlmJob.Shaped,
         LlmJob.Admitted,
         LlmJob.Started,
         LlmJob.FirstToken,

@@ -1,7 +1,7 @@
 """What each public event says in the log, behind the name of its stream."""
 
 from domain.agents import Agent
-from domain.budgets import Budget
+from domain.budgets import Budget, CostSettings
 from domain.checkpoints import Asset, Checkpoint
 from domain.costs import Cost
 from domain.llm_jobs import LlmJob
@@ -59,6 +59,7 @@ says(
     "parked: {requested} USD do not fit under {limit} USD of {scope} ({settled} spent, {held} held)",
     "warning",
 )
+says(LlmJob.Shaped, "try {attempt} may write {max_output_tokens} tokens of {asked}: a budget is short", "warning")
 says(LlmJob.Denied, "try {attempt} denied ({kind}): {reason}", "warning")
 says(LlmJob.Resumed, "back in the queue")
 says(LlmJob.Completed, "answered by {provider}/{model} in {total_ms} ms for {cost} USD ({finish_reason})")
@@ -71,19 +72,24 @@ says(LlmJob.ResultDelivered, "outcome delivered to {to}")
 
 # --- money ---
 
-says(Budget.Opened, "opened with {limit} USD")
-says(Budget.Reopened, "opened again with {limit} USD")
-says(Budget.LimitChanged, "limit changed from {previous} to {limit} USD")
+says(Budget.Opened, "opened with {limit} ({name})")
+says(Budget.Reopened, "opened again with {limit} ({name})")
+says(Budget.LimitAdded, "limited to {limit} besides ({name})")
+says(Budget.LimitChanged, "limit changed from {previous} to {limit} ({name})")
+says(Budget.LimitRemoved, "limit {name} removed")
+says(Budget.WindowRolled, "next window of {name}: {settled} spent and {held} held no longer count")
 says(Budget.Reserved, "{amount} USD held for try {attempt_id}")
 says(Budget.Settled, "{amount} USD spent of {held} USD held for try {attempt_id}")
 says(Budget.Released, "{amount} USD released: try {attempt_id} cost nothing")
 says(Budget.HoldExpired, "{amount} USD count as spent: nobody reported try {attempt_id} in time", "warning")
 says(Budget.Adjusted, "corrected by {delta} USD for try {attempt_id}", "warning")
-says(Budget.ThresholdCrossed, "{percent} % of {limit} USD reached: {settled} spent, {held} held", "warning")
+says(Budget.ThresholdCrossed, "{percent} % of {limit} reached ({name}): {settled} spent, {held} held", "warning")
 says(Budget.JobParked, "job {job_id} waits for {requested} USD", "warning")
 says(Budget.JobUnparked, "job {job_id} waits no longer")
-says(Budget.Overdrawn, "overdrawn: try {attempt_id} cost {amount} USD, {held} USD were held", "error")
+says(Budget.Overdrawn, "overdrawn: try {attempt_id} took {amount} {unit}, {held} were held", "error")
 says(Budget.Closed, "closed")
+says(CostSettings.Chosen, "cost settings chosen")
+says(CostSettings.Changed, "cost settings changed")
 says(Cost.Recorded, "{amount} USD for {provider}/{model}")
 says(Cost.Corrected, "corrected from {previous} to {amount} USD", "warning")
 

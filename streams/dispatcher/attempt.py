@@ -2,11 +2,11 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from decimal import Decimal
+from decimal import ROUND_FLOOR, Decimal
 from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
@@ -15,14 +15,15 @@ import structlog
 
 from commands.handling import Caller, Command, Commands, Principal
 from commands.llm_jobs import AdmitLlmJob, LoseAttempt
-from commands.models import LanguageModel, Message, ModelError, ModelReply, ModelRequest, Rates, TextDelta
+from commands.models import LanguageModel, Message, ModelError, ModelReply, ModelRequest, Prices, TextDelta
 from commands.objects import Objects
 from domain.errors import NotFound, Refused, ToyboxError, Unavailable
 from domain.ids import attempt_id
 from domain.llm_jobs import LlmJob
 from domain.log import LogReader, StoredEvent
-from domain.rates import Rate, bound_of
-from domain.values import INLINE_TEXT, Text
+from domain.pricing import Quote, bound_of
+from domain.values import INLINE_TEXT, MONEY_DIGITS, ZERO, Text
+from streams.dispatcher.billing import Billing
 from streams.dispatcher.outcomes import Reports, Timing
 from streams.dispatcher.pace import Pace
 from streams.prompts import Prompts
@@ -50,18 +51,19 @@ class Spending:
     reader: LogReader
     prompts: Prompts
     models: Models
-    rates: Rates
+    prices: Prices
     objects: Objects
     now: Callable[[], datetime]
-    """The worker's clock; rates are those of its day."""
+    """The worker's clock; prices are those of its day."""
     pace: Pace = field(default_factory=Pace)
+    told: set[str] = field(default_factory=set[str])
+    """Oddities of providers' bills that were warned of."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Prepared:
     model: LanguageModel
     request: ModelRequest
-    rate: Rate
     admission: Command
 
 
@@ -88,7 +90,8 @@ class AttemptRun:
         self._telling: asyncio.Task[None] | None = None
         self._calling: asyncio.Task[Any] | None = None
         self._aborted = False
-        self._say = Reports(job, attempt, spending.rates, spending.now().date())
+        self._billing = Billing(spending.prices, job.provider, spending.now().date(), spending.told)
+        self._say = Reports(job, attempt, self._billing)
         self.job = job
         self.attempt = attempt
 
@@ -135,7 +138,9 @@ class AttemptRun:
         history = await self._with.reader.read_stream(self.job.id)
         if any(each.type == LlmJob.Admitted.TYPE and each.payload()["attempt"] == self.attempt for each in history):
             self._aborted = self._aborted or history[-1].type != LlmJob.Started.TYPE
-            await self._call(prepared, _milliseconds(history[-1].recorded_at, self._queued.recorded_at))
+            await self._call(
+                _shaped(prepared, history), _milliseconds(history[-1].recorded_at, self._queued.recorded_at)
+            )
         return BEHIND_SECONDS
 
     # --- before the call ---
@@ -144,7 +149,7 @@ class AttemptRun:
         job = self.job
         model = await self._with.models.get(job.provider, job.project_id)
         messages = await self._with.prompts.messages(job)
-        rate = self._with.rates.rate(job.provider, job.model, self._say.on)
+        quote = self._with.prices.quote(job.provider, job.model, self._billing.on)
         request = ModelRequest(
             attempt_id=attempt_id(job.id, self.attempt),
             model=job.model,
@@ -153,10 +158,18 @@ class AttemptRun:
             temperature=job.temperature,
             deadline=0,
         )
-        bound = bound_of(request.input_upper_bound, job.max_output_tokens, rate)
-        return _Prepared(model, request, rate, await self._admission(messages, bound, rate))
+        bound, least = (
+            bound_of(
+                quote,
+                input_upper_bound=request.input_upper_bound,
+                max_output_tokens=output,
+                conditions=model.conditions(request),
+            )
+            for output in (job.max_output_tokens, 1)
+        )
+        return _Prepared(model, request, await self._admission(request, bound, least, quote))
 
-    async def _admission(self, messages: tuple[Message, ...], bound: Decimal, rate: Rate) -> AdmitLlmJob:
+    async def _admission(self, request: ModelRequest, bound: Decimal, least: Decimal, quote: Quote) -> AdmitLlmJob:
         pace = self._with.pace
         return AdmitLlmJob(
             **self._say.address,
@@ -164,8 +177,11 @@ class AttemptRun:
             provider=self.job.provider,
             model=self.job.model,
             bound=bound,
-            rate_id=rate.rate_id,
-            request=await self._keep(_as_json(messages)),
+            input_bound=request.input_upper_bound,
+            output_bound=request.max_output_tokens,
+            output_price=_output_price(bound, least, request.max_output_tokens),
+            rate_id=quote.name,
+            request=await self._keep(_as_json(request.messages)),
             hold_seconds=self.job.timeout_seconds + pace.grace_seconds,
             lease_seconds=pace.lease_seconds,
         )
@@ -188,9 +204,9 @@ class AttemptRun:
             try:
                 reply = await self._answer(prepared.model, request)
             except ModelError as failure:
-                await self._record(self._say.failed(failure, prepared.rate))
+                await self._record(self._say.failed(failure))
             else:
-                await self._take(reply, prepared.rate, queue_ms)
+                await self._take(reply, queue_ms)
 
     async def _answer(self, model: LanguageModel, request: ModelRequest) -> ModelReply:
         """The provider's answer. A call that nobody wants any more ends as a ModelError that says what it may cost."""
@@ -218,9 +234,9 @@ class AttemptRun:
                     self._telling = asyncio.create_task(self._tell_of_first_token(self._first_token_ms))
         raise ModelError("cut_stream", "the provider's answer ended without a result", sent=True)
 
-    async def _take(self, reply: ModelReply, rate: Rate, queue_ms: int) -> None:
+    async def _take(self, reply: ModelReply, queue_ms: int) -> None:
         """Keep the answer. Where its text cannot be kept, its cost still can."""
-        if unfinished := self._say.unfinished(reply, rate):
+        if unfinished := self._say.unfinished(reply):
             await self._record(unfinished)
             return
         timing: Timing = {
@@ -230,12 +246,12 @@ class AttemptRun:
         }
         try:
             output = await _until_available("an answer waits", self.job, lambda: self._keep(reply.text))
-            taken = await self._record(self._say.answered(reply, output, rate, timing))
+            taken = await self._record(self._say.answered(reply, output, timing))
             problem = Refused("it was refused")
         except Refused as no_place:
             taken, problem = False, no_place
         if not taken:
-            await self._record(self._say.not_kept(reply, rate, problem), "cost")
+            await self._record(self._say.not_kept(reply, problem), "cost")
 
     async def _record(self, outcome: Command, key: str = "outcome") -> bool:
         """The outcome must reach the log: nobody else knows it. Tried until it does, or this worker ends."""
@@ -294,6 +310,20 @@ async def _until_available(saying: str, job: LlmJob, step: Callable[[], Awaitabl
 
 def _as_json(messages: tuple[Message, ...]) -> str:
     return orjson.dumps([{"role": each.role, "content": each.content} for each in messages]).decode()
+
+
+def _output_price(bound: Decimal, least: Decimal, output: int) -> Decimal | None:
+    """What one output token less certainly takes off the bound, known from the bound with one token only."""
+    if output == 1:
+        return None
+    smallest = Decimal(1).scaleb(-MONEY_DIGITS)
+    return max(((bound - least - smallest) / (output - 1)).quantize(smallest, ROUND_FLOOR), ZERO)
+
+
+def _shaped(prepared: _Prepared, history: Sequence[StoredEvent]) -> _Prepared:
+    """With as many output tokens as were admitted: budgets may have had no room for more."""
+    admitted = next(each.payload() for each in reversed(history) if each.type == LlmJob.Admitted.TYPE)
+    return replace(prepared, request=replace(prepared.request, max_output_tokens=admitted["max_output_tokens"]))
 
 
 def _milliseconds(later: datetime, earlier: datetime) -> int:

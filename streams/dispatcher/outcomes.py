@@ -1,18 +1,15 @@
-"""What came of one attempt, put into the command that reports it; what it cost, line by line."""
+"""What came of one attempt, put into the command that reports it."""
 
-from dataclasses import asdict, dataclass
-from datetime import date
-from decimal import Decimal
+from dataclasses import dataclass
 from typing import TypedDict
 from uuid import UUID
 
 from commands.llm_jobs import CompleteAttempt, DenyLlmJob, FailAttempt, ReportFirstToken
-from commands.models import ModelError, ModelReply, Rates
-from domain.costs import CostLine
+from commands.models import ModelError, ModelReply
 from domain.errors import Refused, ToyboxError
 from domain.llm_jobs import LlmJob
-from domain.rates import Rate, UnknownRate, lines_of
-from domain.values import Text, TokenUsage
+from domain.values import Text
+from streams.dispatcher.billing import Billing
 
 UNFINISHED = {"length": "output_too_long", "refused": "refused"}
 """Ends of an answer that is not an agent's result, as kinds of failure."""
@@ -36,14 +33,6 @@ class Address(TypedDict):
     attempt: int
 
 
-class Bill(TypedDict):
-    """What an attempt used and what that costs; nothing where its provider did not say."""
-
-    usage: TokenUsage | None
-    lines: list[CostLine]
-    amount: Decimal | None
-
-
 class Timing(TypedDict):
     """How long the answer took."""
 
@@ -58,9 +47,7 @@ class Reports:
 
     job: LlmJob
     attempt: int
-    rates: Rates
-    on: date
-    """When its request is made: a provider charges by the prices of that day, however long the job has waited."""
+    billing: Billing
 
     @property
     def address(self) -> Address:
@@ -82,11 +69,11 @@ class Reports:
         """The answer begins to arrive."""
         return ReportFirstToken(**self.address, first_token_ms=first_token_ms)
 
-    def answered(self, reply: ModelReply, output: str | Text, rate: Rate, timing: Timing) -> CompleteAttempt:
+    def answered(self, reply: ModelReply, output: str | Text, timing: Timing) -> CompleteAttempt:
         """The model's answer."""
         return CompleteAttempt(
             **self.address,
-            **self._bill(reply, rate),
+            **self.billing.bill(reply.usage, reply.usage_problem, reply.usage_remarks),
             **timing,
             output=output,
             model=reply.model,
@@ -94,21 +81,21 @@ class Reports:
             finish_reason=reply.finish_reason,
         )
 
-    def unfinished(self, reply: ModelReply, rate: Rate) -> FailAttempt | None:
+    def unfinished(self, reply: ModelReply) -> FailAttempt | None:
         """Half an answer must not pass for an agent's result; whoever chats sees the finish reason instead."""
         if self.job.agent_id is None or reply.finish_reason not in UNFINISHED:
             return None
-        return self._paid_for_nothing(reply, rate, UNFINISHED[reply.finish_reason])
+        return self._paid_for_nothing(reply, UNFINISHED[reply.finish_reason])
 
-    def not_kept(self, reply: ModelReply, rate: Rate, problem: Refused) -> FailAttempt:
+    def not_kept(self, reply: ModelReply, problem: Refused) -> FailAttempt:
         """The answer's text has no place, because its project's key was destroyed; what it cost counts all the same."""
-        return self._paid_for_nothing(reply, rate, "not_kept", str(problem))
+        return self._paid_for_nothing(reply, "not_kept", str(problem))
 
-    def failed(self, failure: ModelError, rate: Rate) -> FailAttempt:
+    def failed(self, failure: ModelError) -> FailAttempt:
         """The provider did not answer."""
         return FailAttempt(
             **self.address,
-            **_bill(failure.usage if failure.may_cost else None, rate),
+            **self.billing.bill(failure.usage if failure.may_cost else None, failure.usage_problem),
             kind=failure.kind,
             detail=str(failure),
             retryable=failure.retryable,
@@ -120,22 +107,12 @@ class Reports:
         """It was admitted, and then not one byte of it left."""
         return FailAttempt(**self.address, kind=kind, retryable=retryable, sent=False)
 
-    def _paid_for_nothing(self, reply: ModelReply, rate: Rate, kind: str, detail: str | None = None) -> FailAttempt:
+    def _paid_for_nothing(self, reply: ModelReply, kind: str, detail: str | None = None) -> FailAttempt:
         return FailAttempt(
-            **self.address, **self._bill(reply, rate), kind=kind, detail=detail, retryable=False, sent=True
+            **self.address,
+            **self.billing.bill(reply.usage, reply.usage_problem, reply.usage_remarks),
+            kind=kind,
+            detail=detail,
+            retryable=False,
+            sent=True,
         )
-
-    def _bill(self, reply: ModelReply, admitted: Rate) -> Bill:
-        """At the rate of the model that answered, where it is known by its own name: aliases resolve to dated ones."""
-        try:
-            rate = self.rates.rate(self.job.provider, reply.model, self.on)
-        except UnknownRate:
-            rate = admitted
-        return _bill(reply.usage, rate)
-
-
-def _bill(usage: TokenUsage | None, rate: Rate) -> Bill:
-    if usage is None:
-        return {"usage": None, "lines": [], "amount": None}
-    lines = [CostLine(**asdict(line)) for line in lines_of(usage, rate)]
-    return {"usage": usage, "lines": lines, "amount": sum((line.amount for line in lines), Decimal(0))}

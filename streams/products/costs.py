@@ -12,8 +12,9 @@ from domain.costs import Cost
 from domain.errors import Unavailable
 from domain.kernel import load_event
 from domain.log import StoredEvent
+from domain.pricing import Usage
 from domain.relaying import Record
-from domain.values import ZERO, Amount, Instant, Money, TokenUsage
+from domain.values import ZERO, Amount, Instant, Money
 from streams.envelope import id_of, key_of, timestamp_ms
 from streams.products.cloud import COST_FACT, headers
 from streams.products.dead_letters import dead_letter
@@ -24,14 +25,18 @@ log = structlog.get_logger("toybox.products")
 
 
 class FactLine(BaseModel):
-    """One line of the bill: so many tokens of one kind at one rate."""
+    """One line of the bill: quantity × rate ÷ per, rounded half up to one pico-dollar."""
 
     model_config = ConfigDict(frozen=True)
 
-    bucket: str = Field(description="Kind of token: input, output, and whatever else the rate card tells apart.")
-    tokens: Annotated[int, Field(ge=0)]
-    per_million: Amount = Field(description="USD for a million of these tokens.")
-    rate_id: str = Field(description="The dated rate that was applied.")
+    model: str = Field(description="The model of this part: an answer may be made by several.")
+    bucket: str = Field(
+        description="What was counted: input, input_cache_read, output, web_search and so on, disjoint."
+    )
+    quantity: Annotated[int, Field(ge=0, description="Tokens, uses or milliseconds.")]
+    rate: Amount = Field(description="USD for `per` of them.")
+    per: Annotated[int, Field(gt=0)]
+    rate_id: str = Field(description="The figure of the dated price card that was applied.")
     amount: Amount = Field(description="USD for this line.")
 
 
@@ -56,9 +61,11 @@ class CostFact(BaseModel):
     model: str | None = Field(description="Null in a correction: take it from the recorded fact of the cost_id.")
     input_tokens: int | None = Field(description="Null while nobody has counted them.")
     output_tokens: int | None = Field(description="Null while nobody has counted them.")
+    cached_tokens: int | None = Field(description="Of the input, what a cache served.")
+    reasoning_tokens: int | None = Field(description="Of the output; null where the provider does not say.")
     amount: Amount = Field(description="USD that the attempt cost in all, as known with this fact.")
     delta: Money = Field(description="USD that this fact adds to the spending: the amount, less what was said before.")
-    estimated: bool = Field(description="True while the amount is what was held, for want of a count.")
+    estimated: bool = Field(description="True while the amount is what was held, for want of a count or of a price.")
     lines: tuple[FactLine, ...] = Field(description="How the amount comes about; empty for an estimate.")
 
 
@@ -81,7 +88,7 @@ def fact_of(stored: StoredEvent) -> CostFact | None:
             own = {"kind": "corrected", **unsaid, "delta": event.amount - event.previous, "estimated": False}
         case _:
             return None
-    usage: TokenUsage | None = event.usage
+    usage: Usage | None = event.usage
     return CostFact.model_validate(
         {
             **own,
@@ -95,6 +102,8 @@ def fact_of(stored: StoredEvent) -> CostFact | None:
             "attempt_id": event.attempt_id,
             "input_tokens": usage.input_tokens if usage else None,
             "output_tokens": usage.output_tokens if usage else None,
+            "cached_tokens": usage.cached_tokens if usage else None,
+            "reasoning_tokens": usage.reasoning_tokens if usage else None,
             "amount": event.amount or ZERO,
             "lines": [line.model_dump() for line in event.lines],
         }

@@ -15,6 +15,8 @@ GIVES_ROOM = (
     Budget.Released,
     Budget.HoldExpired,
     Budget.Adjusted,
+    Budget.LimitRemoved,
+    Budget.WindowRolled,
     Budget.Closed,
 )
 

@@ -39,11 +39,11 @@ OWNER = Principal("owner", frozenset({"*"}))
 FAST = Pace(lease_seconds=3, heartbeat_seconds=0.5, grace_seconds=20, poll_seconds=0.2, again_seconds=0.2)
 VENDOR = {"provider": "vendor", "model": "some-model", "max_output_tokens": 200}
 """AI config of agents that a vendor's local server answers."""
-RATES = {
+CARD = {
     "provider": "vendor",
     "effective_from": "2020-01-01",
     "source": "made up for tests",
-    "models": [{"model": "*", "input_per_million": "1", "output_per_million": "5"}],
+    "models": [{"model": "*", "prices": [{"rates": {"input": "1", "output": "5"}}]}],
 }
 
 
@@ -217,8 +217,8 @@ async def product(
     """Start it, and stop it at the end. A vendor's server becomes the provider `vendor`, at a dollar a million."""
     chosen = settings(database, folder, **given)
     if vendor:
-        (chosen.data_dir / "rates").mkdir(parents=True, exist_ok=True)
-        (chosen.data_dir / "rates" / "vendor.json").write_bytes(orjson.dumps(RATES))
+        (chosen.data_dir / "prices").mkdir(parents=True, exist_ok=True)
+        (chosen.data_dir / "prices" / "vendor.json").write_bytes(orjson.dumps(CARD))
     environ = {"VENDOR_KEY": vendor.key or ""} if vendor else {}
     async with running(chosen, roles=roles, environ=environ, pace=pace) as system:
         toybox = Product(system, project or uuid4())

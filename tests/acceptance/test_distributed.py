@@ -28,8 +28,8 @@ PROJECT = UUID("6d2f0c1e-53a4-4b0e-9a52-0f6f5a1c7d11")
 """The same in both forms: then every id that is derived from it is, too."""
 SEALED = re.compile(rb'"s1\.[0-9a-f]{32}\.[\w-]+"')
 INSTANT = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z?")
-OF_ONE_RUN = re.compile(r"worker|.*_ms|position")
-"""What is another one each time: who did it, how long it took, where it lies."""
+OF_ONE_RUN = re.compile(r"worker|.*_ms|position|number")
+"""What is another one each time: who did it, how long it took, where it lies, as which of a budget's holds."""
 SECONDS = 120.0
 
 

@@ -35,6 +35,41 @@ async def test_a_budget_that_makes_no_sense_is_refused(api: Api) -> None:
     problem(await api.http.patch(f"/api/budgets/{derived_id('no')}", json={"limit": "1"}), 404, "not_found")
 
 
+async def test_a_scope_is_limited_per_day_besides_and_tells_a_forecast(whole_api: Api) -> None:
+    api = whole_api
+    answer = await api.post("/api/budgets", {"scope": {"kind": "global"}, "limit": "25"})
+    path = answer.headers["location"]
+    daily = {"kind": "day", "time_zone": "Europe/Berlin"}
+    await api.post("/api/budgets", {"scope": {"kind": "global"}, "limit": "5", "window": daily})
+    problem(await api.http.patch(path, json={"limit": "30"}), 422, "which_limit")
+    name = "usd-day-europe-berlin"
+    changed = await api.http.patch(path, json={"limit": "6", "name": name})
+    shown = await api.get(path, min_position=changed.headers["toybox-position"])
+    assert [(each["name"], each["limit"]) for each in shown.json()["limits"]] == [("usd-lifetime", "25"), (name, "6")]
+    told = (await api.get(f"{path}/forecast")).json()["items"]
+    assert [(each["name"], each["per_hour"], each["full_at"]) for each in told] == [
+        ("usd-lifetime", "0", None),
+        (name, "0", None),
+    ]
+    closed = await api.post(f"{path}/close", {"name": name})
+    left = await api.get(path, min_position=closed.headers["toybox-position"])
+    assert ([each["name"] for each in left.json()["limits"]], left.json()["status"]) == (["usd-lifetime"], "open")
+    bad = {"scope": {"kind": "global"}, "limit": "1", "window": {"kind": "day", "time_zone": "Europe/Bonn"}}
+    problem(await api.http.post("/api/budgets", json=bad), 422, "invalid_request")
+    problem(await api.http.get(f"/api/budgets/{derived_id('no')}/forecast"), 404, "not_found")
+
+
+async def test_cost_settings_have_defaults_until_somebody_chooses(whole_api: Api) -> None:
+    api = whole_api
+    path = "/api/config/global-cost-settings"
+    before = (await api.get(path)).json()
+    assert (before["exhausted"], before["thresholds"], before["changed_at"]) == ("park", [50, 80, 100], None)
+    chosen = await api.http.put(path, json={"exhausted": "deny", "thresholds": [90], "time_zone": "Asia/Tokyo"})
+    after = (await api.get(path, min_position=chosen.headers["toybox-position"])).json()
+    assert (after["exhausted"], after["thresholds"], after["time_zone"]) == ("deny", [90], "Asia/Tokyo")
+    problem(await api.http.put(path, json={"time_zone": "Mars/Olympus"}), 422, "invalid_request")
+
+
 async def test_what_a_run_cost_is_told_by_group_and_line_by_line(whole_api: Api) -> None:
     api = whole_api
     project = await started(api, BLUEPRINT.replace('checkpoint: {title: "Publish?", question: "Is it true?"}', ""))

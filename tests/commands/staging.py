@@ -13,8 +13,9 @@ from domain.budgets import Budget
 from domain.costs import CostLine
 from domain.ids import Scope, agent_id, budget_id
 from domain.llm_jobs import LlmJob
+from domain.pricing import Usage
 from domain.projects import Project, ProjectSettings, QualitySettings
-from domain.values import AiConfig, TokenUsage
+from domain.values import AiConfig
 from tests.support.story import Story
 
 GLOBAL = Scope(kind="global")
@@ -110,6 +111,8 @@ def stage_agent_job(command: StageAgentJob, work: UnitOfWork) -> None:
             max_attempts=3,
             messages=None,
             not_before=None,
+            min_output_tokens=None,
+            key_id=None,
         )
     )
 
@@ -150,6 +153,8 @@ def admit(job: UUID, bound: str = "1", attempt: int = 1, **over: Any) -> AdmitLl
         "provider": "scripted",
         "model": "scripted-small",
         "rate_id": "scripted-1",
+        "input_bound": 100,
+        "output_bound": 100,
         "request": '[{"role": "user"}]',
         "hold_seconds": 120,
         "lease_seconds": 10,
@@ -160,10 +165,26 @@ def admit(job: UUID, bound: str = "1", attempt: int = 1, **over: Any) -> AdmitLl
 def bill(amount: str) -> dict[str, Any]:
     """What a provider counted, adding up to an amount."""
     lines = [
-        CostLine(bucket="input", tokens=10, per_million=usd(0), rate_id="scripted-1", amount=usd(0)),
-        CostLine(bucket="output", tokens=20, per_million=usd(1), rate_id="scripted-1", amount=usd(amount)),
+        _line("input", 10, usd(0), usd(0)),
+        _line("output", 20, usd(1), usd(amount)),
     ]
-    return {"usage": TokenUsage(input_tokens=10, output_tokens=20), "lines": lines, "amount": usd(amount)}
+    return {
+        "usage": Usage.simple("scripted-small-1", input_tokens=10, output_tokens=20),
+        "lines": lines,
+        "amount": usd(amount),
+    }
+
+
+def _line(bucket: str, quantity: int, rate: Decimal, amount: Decimal) -> CostLine:
+    return CostLine(
+        model="scripted-small-1",
+        bucket=bucket,
+        quantity=quantity,
+        rate=rate,
+        per=1_000_000,
+        rate_id="scripted-1",
+        amount=amount,
+    )
 
 
 def complete(job: UUID, amount: str | None = "0.4", attempt: int = 1, **over: Any) -> CompleteAttempt:

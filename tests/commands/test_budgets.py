@@ -6,8 +6,7 @@ import pytest
 
 from commands.budgets import ChangeBudgetLimit, CloseBudget, ExpireHold, OpenBudget
 from commands.llm_jobs import LoseAttempt, ResumeParkedJobs
-from domain import budgets
-from domain.budgets import Budget
+from domain.budgets import Budget, budget
 from domain.costs import Cost
 from domain.errors import Conflict, NotFound, Refused
 from domain.ids import Scope, attempt_id, budget_id, cost_id, job_id
@@ -98,7 +97,7 @@ async def test_a_limit_never_goes_below_what_is_spent_and_held(story: Story) -> 
     assert refusal.details["smallest"] == "3.5"
     await story.when(ChangeBudgetLimit(budget_id=EVERYTHING, limit=usd("3.5")))
     (said,) = story.then("budget.limit_changed")
-    assert said == {"limit": "3.5", "previous": "5", "waiting": 0}
+    assert said == {"name": "usd-lifetime", "limit": "3.5", "previous": "5", "waiting": 0}
     await story.when(ChangeBudgetLimit(budget_id=EVERYTHING, limit=usd("3.50")))
     story.then()
     assert not peak_over_limit(story)
@@ -112,6 +111,8 @@ async def test_each_threshold_is_told_once_until_a_higher_limit_arms_it_again(st
     story.then("llm_job.completed", "budget.settled", "cost.recorded")
     await story.when(complete(jobs[1], "1"))
     assert story.then("llm_job.completed", "budget.settled", "budget.threshold_crossed", "cost.recorded")[2] == {
+        "name": "usd-lifetime",
+        "unit": "usd",
         "percent": 25,
         "limit": "4",
         "settled": "1.9",
@@ -179,7 +180,14 @@ async def test_a_hold_that_nobody_reports_on_counts_in_full(story: Story) -> Non
     story.clock.advance(1)
     await story.when(expire)
     said = story.then("budget.hold_expired", "budget.threshold_crossed", "cost.recorded")
-    assert said[0] == {"attempt_id": str(attempt), "amount": "3", "waiting": 0}
+    assert said[0] == {
+        "attempt_id": str(attempt),
+        "number": 1,
+        "amount": "3",
+        "input_tokens": 100,
+        "output_tokens": 100,
+        "waiting": 0,
+    }
     assert (said[2]["amount"], said[2]["estimated"], said[2]["usage"], said[2]["lines"]) == ("3", True, None, [])
     assert money(story) == (usd(3), usd(0))
     await story.when(expire)
@@ -245,7 +253,8 @@ async def test_a_charge_over_the_bound_is_told_first_and_counted(story: Story) -
     said = story.then(
         "llm_job.completed", "budget.overdrawn", "budget.settled", "budget.threshold_crossed", "cost.recorded"
     )
-    assert said[1] == {"attempt_id": str(attempt_id(job, 1)), "amount": "1.5", "held": "1"}
+    overdrawn = {"number": 1, "unit": "usd", "amount": "1.5", "held": "1"}
+    assert said[1] == {"attempt_id": str(attempt_id(job, 1)), **overdrawn}
     found = story.state(Budget, EVERYTHING)
     assert (found.headroom, found.overdrawn) == (usd("-0.5"), usd("0.5"))
     await story.given(queue(story.id(2)))
@@ -263,7 +272,7 @@ async def test_a_late_charge_over_the_bound_is_told_too(story: Story) -> None:
 
 
 async def test_only_so_many_expired_holds_are_remembered(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(budgets, "EXPIRED_KEPT", 2)
+    monkeypatch.setattr(budget, "EXPIRED_KEPT", 2)
     jobs = [story.id(n) for n in range(3)]
     await story.given(opened(), *map(queue, jobs), *(admit(job, "0.5") for job in jobs))
     story.clock.advance(120)

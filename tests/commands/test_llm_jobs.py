@@ -111,8 +111,11 @@ async def test_admission_holds_on_every_budget_that_pays_and_starts_the_attempt_
     }
     assert said[2] == {
         "attempt_id": str(attempt_id(job, 1)),
+        "number": 1,
         "job_id": str(job),
         "amount": "1.5",
+        "input_tokens": 100,
+        "output_tokens": 100,
         "expires_at": expiry,
     }
     await story.when(admit(job, "1.5", **hints))
@@ -128,12 +131,17 @@ async def test_one_budget_without_room_parks_the_job_and_nothing_is_held(story: 
     assert parked == {
         "budget_id": str(budget_id(project)),
         "scope": f"project {stage.project_id}",
+        "name": "usd-lifetime",
+        "unit": "usd",
+        "window": "lifetime",
+        "retry_at": None,
         "limit": "1",
         "settled": "0",
         "held": "0",
         "requested": "1.5",
     }
-    assert told == {"job_id": str(job), "requested": "1.5"}
+    tokens = {"input_tokens": 100, "output_tokens": 100}
+    assert told == {"job_id": str(job), "requested": "1.5", **tokens, "rolls_at": None}
     assert money(story) == (usd(0), usd(0))
     await story.when(admit(job, "0.5", project_id=stage.project_id))
     story.then_refused(Refused, code="not_due", saying="parked")
@@ -196,6 +204,7 @@ async def test_a_job_without_a_price_fails_before_anything_is_held(story: Story)
     await story.when(deny)
     denied, failed = story.then("llm_job.denied", "llm_job.failed")
     reason = "the price of this request is not known: add a rate for its model and its size"
+    assert denied.pop("shortfall") is None
     assert denied == failed == {"attempt": 1, "kind": "price_unknown", "reason": reason, "note": None}
     await story.when(deny)
     story.then_refused(Refused, code="not_due", saying="failed")

@@ -21,6 +21,24 @@ from domain.values import INLINE_TEXT, Text, derived_id
 from tests.commands.staging import EVERYTHING, GLOBAL, admit, bill, complete, fail, money, queue, usd
 from tests.support.story import Story
 
+USAGE = {
+    "passes": [
+        {
+            "model": "scripted-small-1",
+            "kind": "message",
+            "quantities": [{"bucket": "input", "quantity": 10}, {"bucket": "output", "quantity": 20}],
+        }
+    ],
+    "tier": "standard",
+    "speed": "standard",
+    "region": None,
+    "reasoning_tokens": None,
+    "rejected_prediction_tokens": None,
+    "reported_cost": None,
+    "unknown_fields": [],
+}
+"""What the stage's bills were made of, as events tell it."""
+
 
 async def _running(story: Story, bound: str = "1", **facts: Any) -> None:
     """A budget of five and one job whose first attempt is out."""
@@ -34,11 +52,16 @@ async def test_an_answer_settles_its_hold_and_records_its_cost_line_by_line(stor
     done, settled, cost = story.then("llm_job.completed", "budget.settled", "cost.recorded")
     assert await story.unsealed(done["output"]["sealed"]) == "Hello to you"
     assert (done["cost"], done["provider"], done["model"]) == ("0.4", "scripted", "scripted-small-1")
-    assert (done["response_id"], done["usage"]) == ("response 7", {"input_tokens": 10, "output_tokens": 20})
+    assert (done["response_id"], done["usage"]) == ("response 7", USAGE)
     assert settled == {
         "attempt_id": str(attempt_id(story.id(1), 1)),
+        "number": 1,
         "amount": "0.4",
+        "input_tokens": 10,
+        "output_tokens": 20,
         "held": "1",
+        "held_input_tokens": 100,
+        "held_output_tokens": 100,
         "waiting": 0,
     }
     assert (cost["amount"], cost["estimated"], cost["model"]) == ("0.4", False, "scripted-small-1")
@@ -86,7 +109,8 @@ async def test_what_was_not_sent_is_free(story: Story) -> None:
         "unreachable",
         reason_of("unreachable"),
     )
-    assert released == {"attempt_id": str(attempt_id(story.id(1), 1)), "amount": "1", "waiting": 0}
+    held = {"number": 1, "amount": "1", "input_tokens": 100, "output_tokens": 100}
+    assert released == {"attempt_id": str(attempt_id(story.id(1), 1)), **held, "waiting": 0}
     assert money(story) == (usd(0), usd(0))
 
 
@@ -154,7 +178,7 @@ async def test_a_fenced_worker_decides_nothing_but_its_usage_counts(story: Story
     assert late == {
         "attempt": 1,
         "attempt_id": str(attempt_id(story.id(1), 1)),
-        "usage": {"input_tokens": 10, "output_tokens": 20},
+        "usage": USAGE,
         "cost": "0.4",
     }
     assert (settled["amount"], cost["attempt_id"]) == ("0.4", str(attempt_id(story.id(1), 1)))
@@ -181,6 +205,21 @@ async def test_losing_the_last_attempt_fails_the_job_and_late_usage_still_counts
     assert story.state(LlmJob, story.id(1)).unaccounted == {}
 
 
+async def test_what_was_counted_but_has_no_price_is_settled_at_the_bound_and_says_why(story: Story) -> None:
+    await story.given(queue(story.id(1)), admit(story.id(1), "1"))
+    unpriced = {"usage": bill("0.4")["usage"], "problem": "no card has a price\nfor tier scale"}
+    await story.when(complete(story.id(1), None, **unpriced))
+    cost = story.state(Cost, cost_id(attempt_id(story.id(1), 1)))
+    assert (cost.amount, cost.estimated, cost.usage, cost.lines) == (1, True, unpriced["usage"], [])
+    assert cost.problem == "no card has a price for tier scale"
+
+
+async def test_an_estimate_that_nobody_gave_a_reason_for_still_has_one(story: Story) -> None:
+    await story.given(queue(story.id(1)), admit(story.id(1), "1"))
+    await story.when(complete(story.id(1), None))
+    assert story.state(Cost, cost_id(attempt_id(story.id(1), 1))).problem == "the provider did not count"
+
+
 async def test_an_outcome_without_any_budget_still_has_its_cost(story: Story) -> None:
     await story.given(queue(story.id(1)), admit(story.id(1), "1"))
     await story.when(complete(story.id(1), "0.4"))
@@ -191,8 +230,8 @@ async def test_an_outcome_without_any_budget_still_has_its_cost(story: Story) ->
 @pytest.mark.parametrize(
     ("spoiled", "saying"),
     [
-        ({"amount": None}, "usage and amount come together"),
-        ({"usage": None}, "usage and amount come together"),
+        ({"amount": None}, "sum of its lines"),
+        ({"usage": None}, "an amount needs the usage"),
         ({"amount": Decimal("0.5")}, "sum of its lines"),
         ({"lines": []}, "sum of its lines"),
         ({"usage": None, "amount": None}, "sum of its lines"),

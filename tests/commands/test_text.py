@@ -18,7 +18,6 @@ from domain.identity.access_keys import AccessKey
 from domain.kernel import EVENT_TYPES, Event
 from domain.llm_jobs import LlmJob
 from domain.projects import Project
-from domain.provider_keys import ProviderKey
 from domain.providers import Provider
 from domain.values import AiConfig, Sealed, Text
 from toybox.inventory import load
@@ -68,14 +67,12 @@ FEEDS: Mapping[str, Sequence[type[Event]]] = {
     "ResolveCheckpoint": [Asset.Superseded],
     "RotateAccessKey": [AccessKey.Issued],
     "SupersedeAsset": [Asset.Superseded],
-    "RotateProviderKey": [ProviderKey.Rotated],
-    "StoreProviderKey": [ProviderKey.Stored, ProviderKey.StoredAgain],
 }
 """Events that a command's plain strings reach."""
 ELSEWHERE = {
-    "ApproveAsset", "CreateProjectFromBlueprint", "FailAgentAttempt", "LoseAttempt", "ReportFirstToken", "RejectAsset",
-    "RemoveProvider",
-    "ResetProject",
+    "ApproveAsset", "ChangeBudgetLimit", "ChangeCostSettings", "CloseBudget", "CreateProjectFromBlueprint",
+    "FailAgentAttempt", "LoseAttempt", "ReportFirstToken", "RejectAsset", "RemoveProvider", "ResetProject",
+    "RotateProviderKey", "StoreProviderKey",
 }  # fmt: skip
 """Commands whose strings are only compared, or have stories of their own."""
 

@@ -26,6 +26,7 @@ TEXTS = (
     "tbx_Ab12Cd",
     "projects.read",
     "notes.md",
+    "abcd",
     "aB3x",
 )
 """Tried in this order until one fits what the field allows."""

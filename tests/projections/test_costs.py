@@ -10,7 +10,7 @@ import pytest
 from commands.budgets import ExpireHold, OpenBudget
 from domain.agents import Agent
 from domain.costs import Cost
-from domain.ids import attempt_id
+from domain.ids import attempt_id, cost_id
 from domain.projects import Project
 from projections.costs import CostFilter, Costs, CostTotal, GroupBy, cost_facts, cost_total, cost_totals
 from projections.projector import Connection, Connections, reading, rebuild
@@ -62,7 +62,7 @@ async def test_every_report_of_a_town_adds_up_to_its_costs(connections: Connecti
     assert [each.amount for each in totals] == sorted((each.amount for each in totals), reverse=True)
     assert sum(each.attempts for each in totals) == len(busy().all(Cost))
     assert sum(each.estimated for each in totals) == sum(each.estimated for each in busy().all(Cost).values())
-    tokens = [each.usage.total for each in busy().all(Cost).values() if each.usage]
+    tokens = [each.usage.total_tokens for each in busy().all(Cost).values() if each.usage]
     assert sum(each.input_tokens + each.output_tokens for each in totals) == sum(tokens)
 
 
@@ -129,6 +129,7 @@ async def test_a_fact_says_line_by_line_why_and_where_it_was_corrected(connectio
         async with reading(connections, Costs) as read:
             (fact,) = (await cost_facts(read.connection, job_id=ONE)).items
             assert (fact.amount, fact.estimated, fact.lines, fact.position) == (3, True, [], recorded)
+            assert (fact.problem, fact.usage) == ("its hold ran out before anybody said what it used", None)
             assert (await cost_total(read.connection)).estimated == 1
         await play.do(complete(ONE, "1.25"))
         corrected = next(each.position for each in story.events if each.type == "cost.corrected")
@@ -136,10 +137,15 @@ async def test_a_fact_says_line_by_line_why_and_where_it_was_corrected(connectio
         async with reading(connections, Costs) as read:
             (fact,) = (await cost_facts(read.connection)).items
             assert (fact.amount, fact.estimated, fact.corrected_at) == (Decimal("1.25"), False, corrected)
-            assert [(line.bucket, line.tokens, line.amount) for line in fact.lines] == [
+            assert [(line.bucket, line.quantity, line.amount) for line in fact.lines] == [
                 ("input", 10, 0),
                 ("output", 20, Decimal("1.25")),
             ]
+            assert fact.usage == story.state(Cost, cost_id(attempt_id(ONE, 1))).usage
+            assert (fact.problem, sum(line.amount for line in fact.lines)) == (None, fact.amount)
+            only = await cost_facts(read.connection, attempt_id=attempt_id(ONE, 1))
+            assert [each.position for each in only.items] == [fact.position]
+            assert not (await cost_facts(read.connection, attempt_id=ONE)).items
             total = await cost_total(read.connection)
             assert (total.amount, total.attempts, total.estimated) == (fact.amount, 1, 0)
             assert (total.input_tokens, total.output_tokens) == (10, 20)

@@ -23,7 +23,14 @@ from commands.agents import (
     WantedReview,
 )
 from commands.assets import ApproveAsset, RegisterAsset, RejectAsset, SupersedeAsset
-from commands.budgets import ChangeBudgetLimit, CloseBudget, ExpireHold, OpenBudget
+from commands.budgets import (
+    ChangeBudgetLimit,
+    ChangeCostSettings,
+    CloseBudget,
+    ExpireHold,
+    OpenBudget,
+    RollBudgetWindows,
+)
 from commands.checkpoints import EscalateCheckpoint, ExpireCheckpoint, ResolveCheckpoint, ViewCheckpoint
 from commands.handling import Command
 from commands.identity.access_keys import IssueAccessKey, RevokeAccessKey, RotateAccessKey
@@ -46,10 +53,10 @@ from commands.projects import (
 from commands.provider_keys import EndKeyOverlap, NoteKeyUse, RevokeProviderKey, RotateProviderKey, StoreProviderKey
 from commands.providers import ConfigureProvider, RegisterProvider, RemoveProvider
 from domain.agents import Agent
-from domain.budgets import Budget
+from domain.budgets import Budget, Window
 from domain.checkpoints import Asset, Checkpoint, Decision
 from domain.identity.access_keys import AccessKey
-from domain.ids import Scope, provider_key_id
+from domain.ids import Scope, budget_id, provider_key_id
 from domain.kernel import Aggregate
 from domain.llm_jobs import LlmJob
 from domain.projects import Project, QualitySettings
@@ -118,6 +125,7 @@ class Town(Play):
     # --- what people and workers do ---
 
     async def _settle(self) -> None:
+        await self.send(ChangeCostSettings(shape=False))
         await self.send(OpenBudget(scope=Scope(kind="global"), limit=Decimal(400)))
         await self.send(RegisterProvider(name="scripted", kind="scripted"))
         for name in ("reader", "old-hand"):
@@ -129,8 +137,21 @@ class Town(Play):
         await self.react()
         await self._pay()
 
+    async def limit(self) -> None:
+        """Limits in windows; at the end, so that towns stay as they were."""
+        scope = Scope(kind="provider", provider="scripted")
+        for command in (
+            OpenBudget(scope=scope, limit=Decimal(10**6), window=Window(kind="rolling", hours=1)),
+            OpenBudget(scope=scope, limit=Decimal(10**6), window=Window(kind="day")),
+            CloseBudget(budget_id=budget_id(scope), name="usd-day-utc"),
+        ):
+            await self.send(command)
+        self.story.clock.advance(3600)
+        await self.send(RollBudgetWindows(budget_id=budget_id(scope)))
+        await self.react()
+
     async def _pay(self) -> None:
-        """Everything that can happen to provider keys; no die, so that towns stay as they were."""
+        """Everything that can happen to provider keys and cost settings; no die, so that towns stay as they were."""
 
         def kept(number: int, **more: object) -> dict[str, Any]:
             facts = {"kept_at": self.story.clock.now, "last_four": "abcd", "fingerprint": f"{number:064x}"}
@@ -139,6 +160,7 @@ class Town(Play):
         project = next(iter(self.streams[Project]))
         one, own = provider_key_id("scripted", "default"), provider_key_id("scripted", "own")
         for command in (
+            ChangeCostSettings(),
             StoreProviderKey(**kept(1, provider="scripted")),
             NoteKeyUse(key_id=one, secret_id=UUID(int=1)),
             RotateProviderKey(**kept(2, key_id=one, overlap_seconds=0)),
@@ -360,6 +382,7 @@ async def town(events: int, seed: int = 1) -> Town:
     async with telling() as story:
         made = Town(story, seed)
         await made.live(events)
+        await made.limit()
         return made
 
 

@@ -52,7 +52,7 @@ def test_a_recorded_cost_is_told_flat() -> None:
     assert fact["project_id"] == (str(stored.project_id) if stored.project_id else None)
     assert (fact["provider"], fact["model"], fact["phase"]) == (event.provider, event.model, event.phase)
     assert fact["amount"] == fact["delta"] == "1.25"
-    assert (fact["input_tokens"], fact["output_tokens"]) == (1, 1)
+    assert (fact["input_tokens"], fact["output_tokens"]) == (1, 0)
     assert fact["lines"][0]["amount"] == "1.25"
     assert fact["recorded_at"].endswith("Z")
 

@@ -14,7 +14,7 @@ from commands.models import ModelError
 from commands.projects import ResumeProject
 from domain.errors import Refused, Unavailable
 from domain.ids import attempt_id
-from domain.rates import Rate
+from domain.pricing import Quote
 from domain.values import NAMESPACE
 from streams.dispatcher import Dispatcher, Pace
 from tests.commands.staging import PauseStage, StageAgentJob
@@ -23,13 +23,13 @@ from tests.streams.workshop import QUICK, OnePrice, Workshop
 
 @dataclass
 class Asked(OnePrice):
-    """Remembers of which days rates were asked for."""
+    """Remembers of which days prices were asked for."""
 
     days: list[date] = field(default_factory=list[date])
 
-    def rate(self, provider: str, model: str, at: date) -> Rate:
+    def quote(self, provider: str, model: str, at: date) -> Quote:
         self.days.append(at)
-        return super().rate(provider, model, at)
+        return super().quote(provider, model, at)
 
 
 async def test_a_queued_job_is_admitted_asked_once_and_settled(shop: Workshop) -> None:
@@ -88,7 +88,7 @@ async def test_an_attempt_is_priced_by_the_day_on_which_it_is_sent(shop: Worksho
     shop.story.clock.advance(10 * 86_400)
     shop.model.go.set()
     asked = Asked()
-    dear = replace(shop, spending=replace(shop.spending, rates=asked))
+    dear = replace(shop, spending=replace(shop.spending, prices=asked))
     await (await dear.attempt(job)).run()
     assert shop.job(job).status == "completed"
     assert set(asked.days) == {queued + timedelta(days=10)}

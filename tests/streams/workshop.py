@@ -20,8 +20,7 @@ from domain.budgets import Budget
 from domain.following import LostJob
 from domain.ids import Scope, budget_id
 from domain.llm_jobs import LlmJob
-from domain.rates import Rate
-from domain.values import TokenUsage
+from domain.pricing import Conditions, ModelPrices, Price, Quote, Usage
 from streams.dispatcher import AttemptRun, Dispatcher, Pace, Spending
 from streams.prompts import Prompts
 from tests.support.story import Story
@@ -37,6 +36,8 @@ class Model:
     asked: list[ModelRequest] = field(default_factory=list[ModelRequest])
     fails: list[ModelError] = field(default_factory=list[ModelError])
     text: str = "An answer."
+    usage: Usage | None = None
+    """Instead of three tokens read and two written."""
     go: asyncio.Event = field(default_factory=asyncio.Event)
     begun: asyncio.Event = field(default_factory=asyncio.Event)
     pause: asyncio.Event | None = None
@@ -55,11 +56,14 @@ class Model:
         yield TextDelta(self.text)
         if self.pause:
             await self.pause.wait()
-        usage = TokenUsage(input_tokens=3, output_tokens=2)
+        usage = self.usage or Usage.simple(request.model, input_tokens=3, output_tokens=2)
         yield ModelReply(self.text, request.model, "id", "stop", usage)
 
     async def complete(self, request: ModelRequest) -> ModelReply:
         raise NotImplementedError("the dispatcher streams every answer")
+
+    def conditions(self, request: ModelRequest) -> Conditions:
+        return Conditions()
 
     async def aclose(self) -> None:
         """It holds nothing."""
@@ -68,8 +72,9 @@ class Model:
 class OnePrice:
     """Every model costs a dollar a million."""
 
-    def rate(self, provider: str, model: str, at: date) -> Rate:
-        return Rate("one", Decimal(1), Decimal(1))
+    def quote(self, provider: str, model: str, at: date) -> Quote:
+        price = Price(rates={"input": "1", "output": "1"})
+        return Quote(card="one", model=model, prices=ModelPrices(model=model, prices=(price,)))
 
 
 @dataclass

@@ -15,7 +15,7 @@ import psycopg
 from psycopg import sql
 
 from adapters.postgres.embedded import make_data_dir, running_conninfo
-from tests.acceptance.product import RATES
+from tests.acceptance.product import CARD
 from tests.support.checkout import ROOT
 from tests.support.vendors.server import VendorServer
 from tests.toybox.programs import PATIENCE, Said, Toybox
@@ -169,10 +169,10 @@ class Planting:
 def planted(folder: Path) -> Iterator[Planting]:
     """A server whose log is complete, with a vendor of either protocol."""
     program = Talkative(folder)
-    rates = make_data_dir(program.data_dir) / "rates"
-    rates.mkdir()
+    prices = make_data_dir(program.data_dir) / "prices"
+    prices.mkdir()
     for name in ("vendor", "other"):
-        (rates / f"{name}.json").write_bytes(orjson.dumps({**RATES, "provider": name}))
+        (prices / f"{name}.json").write_bytes(orjson.dumps({**CARD, "provider": name}))
     with VendorServer(key=PLANTED) as vendor, program.up():
         key = (program.data_dir / "owner.key").read_text().strip()
         with Client(program.address["url"], key) as client:

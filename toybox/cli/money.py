@@ -76,6 +76,20 @@ app.add_typer(budgets, name="budgets", rich_help_panel=DECIDE)
 Budget = Annotated[str, typer.Argument(metavar="BUDGET", help="Its id, the beginning of it, or a project.")]
 Usd = Annotated[str, typer.Argument(metavar="USD", callback=amount, help="The new limit, in dollars.")]
 
+LimitName = Annotated[
+    str | None, typer.Option("--limit", help="Which of several limits: usd-lifetime, usd-day-europe-berlin.")
+]
+_FIGURES = ("limit", "settled", "held")
+
+
+class Unit(StrEnum):
+    """What a limit counts in."""
+
+    usd = "usd"
+    input_tokens = "input_tokens"
+    output_tokens = "output_tokens"
+    total_tokens = "total_tokens"
+
 
 @budgets.callback()
 def default(context: typer.Context, as_json: AsJson = False) -> None:
@@ -104,14 +118,13 @@ def list_(context: typer.Context, project: OptionalProject = None, limit: Limit 
         (
             short(each["id"]),
             names.get(each["project_id"], ""),
-            scope_of(each, {"phases": []}),
+            scope_of(each, {"phases": []}) + ("" if limited["name"] == "usd-lifetime" else f": {limited['name']}"),
             styled(each["status"]),
-            money(each["limit"]),
-            money(each["settled"]),
-            money(each["held"]),
+            *(money(limited[of]) if limited["unit"] == "usd" else str(limited[of]) for of in _FIGURES),
             str(len(each["parked"]) or ""),
         )
         for each in listed
+        for limited in each["limits"]
     ]
     show(made, rows, "no budgets: toybox budgets open PROJECT USD makes one")
 
@@ -122,20 +135,48 @@ def _project_names(client: Client, listed: list[Json]) -> dict[str, str]:
 
 
 @budgets.command(name="open", epilog="Example: toybox budgets open release-notes 2.50 --phase review")
-def open_(
+def open_(  # noqa: PLR0913, PLR0917 -- one option each
     context: typer.Context,
     scope: Annotated[str, typer.Argument(metavar="PROJECT|global", help="What it limits.")],
     limit: Usd,
     phase: Annotated[str | None, typer.Option("--phase", help="Only this phase of the project.")] = None,
     agent: Annotated[str | None, typer.Option("--agent", help="Only this agent of the project, by name.")] = None,
+    provider: Annotated[str | None, typer.Option("--provider", help="With global: only this provider.")] = None,
+    model: Annotated[str | None, typer.Option("--model", help="Only this model of the provider.")] = None,
+    unit: Annotated[Unit, typer.Option("--unit", help="What the limit counts in.")] = Unit.usd,
+    window: Annotated[
+        str, typer.Option("--window", help="lifetime, day, week, month, or the last hours: 24h.")
+    ] = "lifetime",
+    zone: Annotated[str | None, typer.Option("--zone", help="Time zone of the day, week or month.")] = None,
+    soft: Annotated[bool, typer.Option("--soft", help="Tell when it is reached, hold nothing back.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Limit what everything, a project, a phase or an agent may spend."""
+    """Limit what everything, a provider, a project, a phase or an agent may spend, in all or in each window."""
     if phase and agent:
         raise typer.BadParameter("choose one of --phase and --agent")
+    if (provider or model) and scope != "global":
+        raise typer.BadParameter("--provider and --model go with global")
+    if model and not provider:
+        raise typer.BadParameter("a model is one of a provider: name it with --provider")
+    facts: Json = {"limit": limit, "unit": unit.value, "window": _window(window, zone), "hard": not soft}
     with session(context).client() as client:
-        answer = client.post("/api/budgets", {"scope": _scope(client, scope, phase, agent), "limit": limit})
-    _done(answer, f"opened with {dollars(limit)}", as_json=as_json)
+        covered = _asked(provider, model) if provider else _scope(client, scope, phase, agent)
+        answer = client.post("/api/budgets", {"scope": covered, **facts})
+    _done(answer, f"opened with {_amount(limit, unit.value)}", as_json=as_json)
+
+
+def _window(said: str, zone: str | None) -> Json:
+    if said.endswith("h") and said[:-1].isdecimal():
+        return {"kind": "rolling", "hours": int(said[:-1])}
+    return {"kind": said, **({"time_zone": zone} if zone else {})}
+
+
+def _asked(provider: str, model: str | None) -> Json:
+    return {"kind": "model" if model else "provider", "provider": provider, **({"model": model} if model else {})}
+
+
+def _amount(amount: object, unit: object) -> str:
+    return dollars(amount) if unit == "usd" else f"{amount} {str(unit).replace('_', ' ')}"
 
 
 def _scope(client: Client, scope: str, phase: str | None, agent: str | None) -> Json:
@@ -157,19 +198,21 @@ def _scope(client: Client, scope: str, phase: str | None, agent: str | None) -> 
 
 
 @budgets.command(name="raise", epilog="Example: toybox budgets raise 1a2b3c4d 0.75")
-def raise_(context: typer.Context, budget: Budget, limit: Usd, as_json: AsJson = False) -> None:
+def raise_(context: typer.Context, budget: Budget, limit: Usd, name: LimitName = None, as_json: AsJson = False) -> None:
     """Change a limit; whoever waits for money goes on when it fits."""
+    body: Json = {"limit": limit, **({"name": name} if name else {})}
     with session(context).client() as client:
-        answer = client.patch(f"/api/budgets/{_find(client, budget)}", {"limit": limit})
+        answer = client.patch(f"/api/budgets/{_find(client, budget)}", body)
     _done(answer, f"may spend {dollars(limit)} in all", as_json=as_json)
 
 
 @budgets.command(epilog="Example: toybox budgets close 1a2b3c4d")
-def close(context: typer.Context, budget: Budget, as_json: AsJson = False) -> None:
-    """Limit the scope no longer."""
+def close(context: typer.Context, budget: Budget, name: LimitName = None, as_json: AsJson = False) -> None:
+    """Limit the scope no longer: not at all, or not by one of several limits."""
     with session(context).client() as client:
-        answer = client.post(f"/api/budgets/{_find(client, budget)}/close")
-    _done(answer, "is closed: nothing limits its scope", as_json=as_json)
+        path = f"/api/budgets/{_find(client, budget)}/close"
+        answer = client.post(path, {"name": name}) if name else client.post(path)
+    _done(answer, f"has no limit {name} any more" if name else "is closed: nothing limits its scope", as_json=as_json)
 
 
 def _find(client: Client, said: str) -> str:

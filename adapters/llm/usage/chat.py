@@ -1,7 +1,7 @@
 """Usage of Chat Completions: OpenAI, OpenRouter, and every server that speaks the protocol."""
 
 from collections.abc import Mapping
-from decimal import Decimal, InvalidOperation
+from decimal import ROUND_CEILING, Decimal, InvalidOperation
 from typing import Final
 
 from adapters.llm.fields import Malformed, mapping, whole, word
@@ -9,8 +9,15 @@ from adapters.llm.usage.counting import Counted, a_pass, believable, optional, p
 from domain.pricing import Bucket
 from domain.values import MONEY_DIGITS
 
-TIERS: Final[Mapping[str, str]] = {"default": "standard", "auto": "standard", "fast": "priority"}
+TIERS: Final[Mapping[str, str]] = {
+    "default": "standard",
+    "auto": "standard",
+    "on_demand": "standard",
+    "fast": "priority",
+}
 """Tiers that answers name otherwise than price cards do. `fast` is how a request asks for priority."""
+LARGEST_CHARGE: Final = Decimal(10) ** 9
+"""USD that one answer can cost at most, to be believed."""
 _KNOWN: Final = {
     "": {"prompt_tokens", "completion_tokens", "total_tokens", "cost"},
     "prompt_tokens_details": {"cached_tokens", "cache_write_tokens", "audio_tokens", "image_tokens", "text_tokens"},
@@ -108,6 +115,6 @@ def _dollars(value: object, name: str) -> Decimal | None:
         amount = Decimal(str(value))
     except InvalidOperation:
         raise Malformed(f"the usage has {name} = {value!r}, which is no amount") from None
-    if not amount.is_finite() or amount < 0:
+    if not amount.is_finite() or not 0 <= amount < LARGEST_CHARGE:
         raise Malformed(f"the usage has {name} = {value!r}, which is no amount")
-    return amount.quantize(Decimal(1).scaleb(-MONEY_DIGITS))
+    return amount.quantize(Decimal(1).scaleb(-MONEY_DIGITS), rounding=ROUND_CEILING)

@@ -10,6 +10,8 @@ from pydantic import ValidationError
 from adapters.llm.fields import Malformed, mapping, whole
 from domain.pricing import Bucket, Pass, Usage
 
+MOST = 1_000_000_000
+"""Tokens, or uses of a tool, that one answer can take at most, to be believed."""
 LONGEST_PATH = 200
 """Characters of a field's path that an event takes."""
 
@@ -78,6 +80,9 @@ def a_pass(model: str, counts: Mapping[Bucket, int], *, kind: str = "message") -
 
 def usage_of(passes: Sequence[Pass], **conditions: Any) -> Usage:
     """A usage under the conditions that the answer names; Malformed when one of them is no name."""
+    for each in (quantity for one in passes for quantity in one.quantities):
+        if each.quantity > MOST:
+            raise Malformed(f"the usage counts {each.quantity} {each.bucket}, more than one answer can take")
     with _malformed():
         return Usage(passes=list(passes), **conditions)
 

@@ -10,7 +10,7 @@ from adapters.llm.directives import BadDirective, directives_in
 from adapters.llm.scripted import ScriptedModel
 from adapters.llm.tokens import clipped, estimated_prompt_tokens, estimated_tokens
 from commands.models import FailureKind, Message, ModelError, ModelReply, TextDelta
-from domain.values import TokenUsage
+from domain.pricing import Usage
 from tests.adapters.llm.vendors.asking import Ask, request, streamed, whole
 
 CHANGELOG = """Write release notes for version 2.4 from this changelog. Keep them short.
@@ -77,7 +77,7 @@ async def test_tokens_are_counted_by_the_documented_estimate(ask: Ask, model: Sc
     assert reply.text == "12345678é"
     prompt = (4 + 2) + (4 + 7)
     assert reply.usage is not None
-    assert reply.usage == TokenUsage(input_tokens=prompt, output_tokens=3)
+    assert reply.usage == Usage.simple("tiny", input_tokens=prompt, output_tokens=3)
     assert reply.usage.input_tokens <= request("#scripted: text 12345678é", system="be brief").input_upper_bound
 
 

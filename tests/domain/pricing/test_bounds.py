@@ -32,6 +32,43 @@ def test_a_prompt_is_held_at_the_dearest_way_of_reading_it() -> None:
     assert bound_of(quote("rich-1"), input_upper_bound=1000, max_output_tokens=500) == Decimal("0.018")
 
 
+def test_a_cache_that_a_request_cannot_reach_is_not_held_for() -> None:
+    def bound(*reading: Bucket) -> Decimal:
+        conditions = Conditions(reading=frozenset(reading))
+        return bound_of(quote("rich-1"), input_upper_bound=1000, max_output_tokens=500, conditions=conditions)
+
+    assert bound("input") == bound("input", "input_cache_read") == Decimal("0.004") + Decimal("0.01")
+    assert bound("input", "input_cache_write_5m") == Decimal("0.005") + Decimal("0.01")
+    # No rate for it: whoever is billed so all the same is settled at the bound.
+    assert bound("input", "input_cache_write_30m") == bound("input")
+
+
+def test_a_request_that_can_only_be_read_in_a_way_without_a_price_is_not_let_out() -> None:
+    only = Conditions(reading=frozenset[Bucket]({"input_cache_write_30m"}))
+    with pytest.raises(PriceUnknown, match="input_cache_write_30m"):
+        bound_of(quote("plain-1"), input_upper_bound=10, max_output_tokens=10, conditions=only)
+
+
+@given(
+    st.sets(st.sampled_from(READING), min_size=1),
+    st.lists(st.integers(0, 60_000), min_size=3, max_size=3),
+    st.integers(0, 5000),
+)
+def test_a_narrow_bound_still_covers_whatever_is_read_in_its_ways(
+    ways: set[Bucket], counts: list[int], written: int
+) -> None:
+    read: dict[Bucket, int] = {way: count for way, count in zip(READING, counts, strict=True) if way in ways}
+    usage = Usage(passes=[Pass.of("rich-1", {**read, "output": written})])
+    bound = bound_of(
+        quote("rich-1"),
+        input_upper_bound=usage.input_tokens,
+        max_output_tokens=written,
+        conditions=Conditions(reading=frozenset(ways)),
+    )
+    if usage.input_tokens <= 200_000:
+        assert total(lines_of(usage, quote)) <= bound
+
+
 def test_a_longer_band_counts_as_soon_as_the_prompt_may_reach_it() -> None:
     short = bound_of(quote("rich-1"), input_upper_bound=200_000, max_output_tokens=1000)
     long = bound_of(quote("rich-1"), input_upper_bound=200_001, max_output_tokens=1000)

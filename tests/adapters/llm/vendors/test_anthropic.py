@@ -5,10 +5,8 @@ from decimal import Decimal
 import pytest
 from pydantic import SecretStr
 
-from adapters.llm.anthropic import AnthropicModel, usage_of
-from adapters.llm.fields import Malformed
+from adapters.llm.anthropic import ANTHROPIC_URL, AnthropicModel
 from commands.models import Message, ModelError, ModelRequest
-from domain.values import TokenUsage
 from tests.adapters.llm.vendors.asking import request, streamed, whole
 from tests.adapters.llm.vendors.conftest import anthropic_model
 from tests.support.vendors.server import VendorServer
@@ -19,7 +17,8 @@ async def test_system_messages_travel_beside_the_conversation(vendor: VendorServ
     reply = await whole(model, request(system="be brief"))
     await model.aclose()
     assert "system" in vendor.entries()[-1]["fields"]
-    assert reply.usage == TokenUsage(input_tokens=9, output_tokens=5)
+    assert reply.usage
+    assert (reply.usage.input_tokens, reply.usage.output_tokens) == (9, 5)
 
 
 async def test_a_prompt_without_a_user_message_is_not_sent(vendor: VendorServer):
@@ -58,21 +57,23 @@ def test_a_key_is_required():
         AnthropicModel(api_key=SecretStr(""))
 
 
-@pytest.mark.parametrize(
-    ("raw", "problem"),
-    [
-        ({"output_tokens": 4}, "lacks"),
-        ({"input_tokens": 3}, "lacks"),
-        ({"input_tokens": 3, "output_tokens": 0}, "counts nothing"),
-        ({"input_tokens": 0, "output_tokens": 4}, "counts nothing"),
-        ({"input_tokens": 3, "output_tokens": 4, "iterations": [{"type": "compaction"}]}, "several passes"),
-    ],
-)
-def test_counts_that_are_not_the_whole_bill_are_not_used(raw: dict, problem: str):
-    with pytest.raises(Malformed, match=problem):
-        usage_of(raw, answered=True)
+async def test_only_the_vendor_itself_is_asked_for_its_standard_tier(vendor: VendorServer):
+    key = SecretStr(vendor.key or "")
+    asked = request()
+    for url, tier in (
+        (ANTHROPIC_URL, "standard_only"),
+        (ANTHROPIC_URL + "/", "standard_only"),
+        (vendor.base_url, None),
+    ):
+        model = AnthropicModel(api_key=key, base_url=url)
+        with model._wire.attempt(asked) as attempt:
+            assert model._arguments(asked, attempt).get("service_tier") == tier
+        await model.aclose()
 
 
-def test_input_includes_what_caches_took_and_gave():
-    raw = {"input_tokens": 1, "cache_creation_input_tokens": 20, "cache_read_input_tokens": 300, "output_tokens": 4}
-    assert usage_of(raw, answered=True) == TokenUsage(input_tokens=321, output_tokens=4)
+async def test_a_prompt_that_marks_nothing_is_read_in_one_way_in_any_region(vendor: VendorServer):
+    model = anthropic_model(vendor)
+    possible = model.conditions(request())
+    await model.aclose()
+    assert possible.reading == {"input"}
+    assert possible.regions == {None, "us"}

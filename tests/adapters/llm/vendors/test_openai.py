@@ -1,12 +1,12 @@
 """What only the Chat Completions adapter does: compatible servers, limit fields, and streams that lose their count."""
 
+from decimal import Decimal
+
 import pytest
 from pydantic import SecretStr
 
-from adapters.llm.fields import Malformed
-from adapters.llm.openai import OPENAI_URL, OPENROUTER_URL, OpenAIModel, usage_of
+from adapters.llm.openai import OPENAI_URL, OPENROUTER_URL, OpenAIModel
 from commands.models import ModelError
-from domain.values import TokenUsage
 from tests.adapters.llm.vendors.asking import request, streamed, whole
 from tests.adapters.llm.vendors.conftest import openai_model
 from tests.support.vendors.server import VendorServer
@@ -80,32 +80,64 @@ async def test_an_upstream_that_fails_after_it_began_is_an_error(vendor: VendorS
     assert caught.value.kind == "overloaded"
 
 
-@pytest.mark.parametrize(
-    ("raw", "problem"),
-    [
-        ({}, "no usage"),
-        ({"prompt_tokens": 3}, "lacks"),
-        ({"prompt_tokens": 3, "completion_tokens": "4"}, "lacks"),
-        ({"prompt_tokens": 3, "completion_tokens": -1}, "lacks"),
-        ({"prompt_tokens": True, "completion_tokens": 4}, "lacks"),
-        ({"prompt_tokens": 0, "completion_tokens": 4}, "counts nothing"),
-        ({"prompt_tokens": 3, "completion_tokens": 0}, "counts nothing"),
-        ({"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 9}, "9 in total"),
-        ({"prompt_tokens": 3, "completion_tokens": 4, "prompt_tokens_details": {"cached_tokens": 5}}, "cached"),
-    ],
-)
-def test_counts_that_cannot_be_true_are_not_used(raw: dict, problem: str):
-    with pytest.raises(Malformed, match=problem):
-        usage_of(raw, answered=True)
+async def test_only_openai_itself_is_asked_for_its_standard_tier(vendor: VendorServer):
+    asked = request()
+    for url, tier in ((OPENAI_URL, "default"), (vendor.openai_url, None)):
+        model = OpenAIModel(api_key=SecretStr("sk"), base_url=url)
+        with model._wire.attempt(asked) as attempt:
+            assert model._arguments(asked, attempt).get("service_tier") == tier
+        await model.aclose()
+
+
+async def test_a_prompt_may_be_kept_and_served_by_a_cache_unasked(vendor: VendorServer):
+    model = openai_model(vendor)
+    possible = model.conditions(request())
+    await model.aclose()
+    assert possible.reading == {"input", "input_cache_read", "input_cache_write_30m"}
+
+
+def answer(usage: str, **more: str) -> str:
+    choice = '{"index": 0, "message": {"role": "assistant", "content": "Yes."}, "finish_reason": "stop"}'
+    rest = "".join(f', "{name}": "{value}"' for name, value in more.items())
+    return f'{{"id": "1", "model": "tiny", "choices": [{choice}], "usage": {usage}{rest}}}'
+
+
+async def test_the_tier_is_the_answers_and_counts_that_nobody_knows_are_kept(vendor: VendorServer):
+    counts = '{"prompt_tokens": 5, "completion_tokens": 2, "prompt_tokens_details": {"video_tokens": 3}}'
+    vendor.behave("malformed", raw=answer(counts, service_tier="priority"), content_type="application/json")
+    model = openai_model(vendor)
+    usage = (await whole(model, request())).usage
+    await model.aclose()
+    assert usage
+    assert (usage.tier, usage.unknown_fields) == ("priority", ["prompt_tokens_details.video_tokens"])
 
 
 @pytest.mark.parametrize(
-    "raw",
+    ("says_charge", "cost", "charged", "remarks"),
     [
-        {"prompt_tokens": 3, "completion_tokens": 4},
-        {"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 7, "prompt_tokens_details": None},
-        {"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 0, "cost": 0.01},
+        (True, "0.0123456789012345", Decimal("0.012345678902"), ()),
+        (True, "null", None, ("OpenRouter did not say what it charges",)),
+        (False, "0.01", None, ()),
     ],
 )
-def test_counts_that_leave_out_what_is_optional_are_used(raw: dict):
-    assert usage_of(raw, answered=True) == TokenUsage(input_tokens=3, output_tokens=4)
+async def test_a_server_that_says_its_charge_is_believed_when_it_is_known_for_that(
+    says_charge: bool, cost: str, charged: Decimal | None, remarks: tuple[str, ...], vendor: VendorServer
+):
+    counts = f'{{"prompt_tokens": 5, "completion_tokens": 2, "cost": {cost}}}'
+    vendor.behave("malformed", raw=answer(counts), content_type="application/json")
+    key = SecretStr(vendor.key or "")
+    model = OpenAIModel(api_key=key, base_url=vendor.openai_url, says_charge=says_charge)
+    reply = await whole(model, request())
+    await model.aclose()
+    assert reply.usage
+    assert (reply.usage.reported_cost, reply.usage_remarks) == (charged, remarks)
+
+
+async def test_a_charge_that_nobody_can_believe_is_unknown(vendor: VendorServer):
+    counts = '{"prompt_tokens": 5, "completion_tokens": 2, "cost": 1e30}'
+    vendor.behave("malformed", raw=answer(counts), content_type="application/json")
+    model = OpenAIModel(api_key=SecretStr(vendor.key or ""), base_url=vendor.openai_url, says_charge=True)
+    reply = await whole(model, request())
+    await model.aclose()
+    assert (reply.usage, reply.text) == (None, "Yes.")
+    assert "no amount" in (reply.usage_problem or "")

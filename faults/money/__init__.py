@@ -1,0 +1,1 @@
+"""Judges of money: they read the log and nothing else."""

@@ -1,0 +1,67 @@
+"""What an attempt cost, line by line; or why nobody knows, so that what was held for it counts."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import date
+from decimal import Decimal
+from typing import Final, TypedDict
+
+import structlog
+
+from commands.models import Prices
+from domain.costs import CostLine
+from domain.pricing import PriceUnknown, Usage, lines_of, reported_line, total
+
+MOST_WARNINGS: Final = 1_000
+"""Of this many different ones each is told once; whoever sends new ones all the time is not listened to for ever."""
+log = structlog.get_logger("toybox.billing")
+
+
+class Bill(TypedDict):
+    """What an attempt used and what that costs. Without an amount, `problem` says why nobody knows."""
+
+    usage: Usage | None
+    lines: list[CostLine]
+    amount: Decimal | None
+    problem: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Billing:
+    """Makes the bills of one provider's answers."""
+
+    prices: Prices
+    provider: str
+    on: date
+    """When the request is made: a provider charges by the prices of that day, however long the job has waited."""
+    told: set[str]
+    """What this process has warned of already."""
+
+    def bill(self, usage: Usage | None, problem: str | None = None, remarks: Sequence[str] = ()) -> Bill:
+        """What the provider says that it charges, or else its counts at the prices of what answered."""
+        if usage is None:
+            return {"usage": None, "lines": [], "amount": None, "problem": problem}
+        for each in usage.unknown_fields:
+            self._warn(f"unknown usage field {each}")
+        for each in remarks:
+            self._warn(each)
+        lines = reported_line(usage, self.provider)
+        try:
+            priced = lines_of(usage, lambda model: self.prices.quote(self.provider, model, self.on))
+        except PriceUnknown as unknown:
+            if not lines:
+                self._warn(str(unknown))
+                return {"usage": usage, "lines": [], "amount": None, "problem": str(unknown)}
+        else:
+            if lines and total(lines) != total(priced):
+                self._warn(f"{usage.passes[0].model}: the provider charges something else than its price card says")
+            lines = lines or priced
+        kept = [CostLine(**asdict(line)) for line in lines]
+        return {"usage": usage, "lines": kept, "amount": total(lines), "problem": None}
+
+    def _warn(self, what: str) -> None:
+        """Once in the life of this process: the same is true of every answer to come."""
+        told = f"{self.provider}: {what}"
+        if told not in self.told and len(self.told) < MOST_WARNINGS:
+            self.told.add(told)
+            log.warning("look at this provider's prices", provider=self.provider, because=what)
