@@ -15,6 +15,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export PYRIGHT_PYTHON_IGNORE_WARNINGS = 1
 
 WITHOUT_SERVICES := "not postgres and not kafka and not process and not loopback"
+FAST := "not postgres and not kafka and not process and not loopback and not thorough"
 # Importing the vendors' SDKs alone would take a fifth of the time of `make test-fast`.
 VENDORS = tests/adapters/llm/vendors
 
@@ -42,7 +43,7 @@ test: venv ## Run all tests; real services are started for them
 
 test-fast: venv ## Run the tests that need no service (under 20 s)
 	@echo "make test-fast: tests without services"
-	@$(PY) -m pytest -q -n 2 --hypothesis-profile=fast --ignore=$(VENDORS) -m $(WITHOUT_SERVICES) $(ARGS)
+	@$(PY) -m pytest -q -n 2 --hypothesis-profile=fast --ignore=$(VENDORS) -m $(FAST) $(ARGS)
 
 coverage: venv ## Say which branches the fast tests miss; domain and commands must miss none
 	@$(PY) -m pytest -q -m $(WITHOUT_SERVICES) --cov --cov-report= $(ARGS)

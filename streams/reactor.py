@@ -117,7 +117,11 @@ class Reactor:
             away, others = failures.split(Unavailable)
             if away is None or others is not None:
                 raise
-            raise Unavailable(f"{len(by_key)} keys wait for the write side ({away.exceptions[0]})") from failures
+            refusals = [each for each in away.exceptions if isinstance(each, Unavailable)]
+            raise Unavailable(
+                f"{len(by_key)} keys wait for the write side ({refusals[0]})",
+                retry_after=max(each.retry_after for each in refusals),
+            ) from failures
 
     async def _answer_key(self, events: Iterable[StoredEvent], due: Callable[[Reaction, StoredEvent], bool]) -> None:
         for stored in events:

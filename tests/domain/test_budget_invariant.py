@@ -298,6 +298,7 @@ def _expires_for_free(self: Budget, attempt_id: UUID) -> None:
     self.expired[attempt_id] = self._end_hold(attempt_id, Charge(usd=ZERO))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("event", "applier"),
     [
@@ -327,6 +328,7 @@ def _counts_where_it_settles(self: Limit, number: int) -> Bucket:
     return self.buckets[-1]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("method", "bug"),
     [
