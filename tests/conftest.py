@@ -48,7 +48,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Keep the garbage collector off modules and tests, and seldom at work: a tenth of the fast run's processor time."""
+    """Keep the garbage collector off modules and tests, and seldom at work: a tenth of the fast run's time."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
