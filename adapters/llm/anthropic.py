@@ -1,6 +1,7 @@
 """Anthropic's Messages through its SDK."""
 
 from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 from typing import Any, Final
 
 import anthropic
@@ -8,9 +9,10 @@ from anthropic.types import Message as SdkMessage
 from pydantic import SecretStr
 
 from adapters.llm.fields import Malformed, items, mapping, whole, word
+from adapters.llm.reading import Reading
 from adapters.llm.usage import Counted, of_messages
 from adapters.llm.wire import NO_USAGE, Attempt, Wire
-from commands.models import FinishReason, ModelError, ModelReply, ModelRequest, TextDelta
+from commands.models import FinishReason, ModelReply, ModelRequest, TextDelta
 from domain.pricing import Bucket, Conditions
 
 ANTHROPIC_URL = "https://api.anthropic.com"
@@ -63,7 +65,7 @@ class AnthropicModel:
             raw = answer.to_dict(mode="json", warnings=False)
             if not isinstance(raw.get("content"), list):
                 raise attempt.failure("malformed", "the answer has no content")
-            reading = _Reading(request, attempt)
+            reading = _Message(request, attempt)
             reading.head(raw)
             for block in items(raw["content"]):
                 reading.text(mapping(block))
@@ -73,29 +75,17 @@ class AnthropicModel:
 
     async def stream(self, request: ModelRequest) -> AsyncGenerator[TextDelta | ModelReply, None]:
         with self._wire.attempt(request) as attempt:
-            reading = _Reading(request, attempt)
+            reading = _Message(request, attempt)
             events = await attempt.step(
                 lambda: self._sdk.messages.create(stream=True, **self._arguments(request, attempt))
             )
-            try:
-                while True:
-                    try:
-                        event = await attempt.step(lambda: anext(events, None))
-                    except ModelError:
-                        if reading.finish is None:
-                            raise
-                        break  # the text is whole and counted; only the closing event is missing
-                    if event is None:
-                        break
+            async with aclosing(reading.until_whole(events)) as pieces:
+                async for event in pieces:
                     if not hasattr(event, "to_dict"):
                         raise attempt.failure("malformed", "the stream holds something that is not an event")
                     text = reading.event(event.to_dict(mode="json", warnings=False))
                     if text is not None:
                         yield TextDelta(text)
-            finally:
-                await events.close()
-            if reading.finish is None:
-                raise reading.incomplete()
             yield reading.reply()
 
     def conditions(self, request: ModelRequest) -> Conditions:  # noqa: ARG002 -- asks for nothing special
@@ -130,20 +120,8 @@ class AnthropicModel:
         return f"<AnthropicModel {self._wire!r}>"
 
 
-class _Reading:
-    """An answer as it arrives. Its usage comes in two halves: the prompt's at the start, the output's at the end."""
-
-    def __init__(self, request: ModelRequest, attempt: Attempt) -> None:
-        self._attempt = attempt
-        self._model = request.model
-        self._id: str | None = None
-        self._started = False
-        self.finish: FinishReason | None = None
-
-    def head(self, raw: Mapping[str, object]) -> None:
-        self._started = True
-        self._id = word(raw.get("id"))
-        self._model = word(raw.get("model")) or self._model
+class _Message(Reading):
+    """Its usage comes in two halves: the prompt's at the start, the output's at the end."""
 
     def event(self, raw: Mapping[str, object]) -> str | None:
         match raw.get("type"):
@@ -188,25 +166,3 @@ class _Reading:
         if whole(closing.get("output_tokens")) is None:
             raise Malformed("the usage lacks the final output_tokens")
         return of_messages(self._attempt.raw_usage, model=self._model, answered=bool(self._attempt.pieces))
-
-    def incomplete(self) -> ModelError:
-        if not self._started:
-            return self._attempt.failure("malformed", "the answer is not a stream of events")
-        return self._attempt.failure("cut_stream", "the stream ended before the model had finished")
-
-    def reply_or_malformed(self) -> ModelReply:
-        if self.finish is None and not self._attempt.pieces:
-            raise self._attempt.failure("malformed", "the answer has neither text nor a reason to have stopped")
-        return self.reply()
-
-    def reply(self) -> ModelReply:
-        return ModelReply(
-            text=self._attempt.text,
-            model=self._model,
-            response_id=self._id,
-            finish_reason=self.finish or "unknown",
-            usage=self._attempt.usage,
-            raw_usage=self._attempt.raw_usage,
-            usage_problem=self._attempt.usage_problem,
-            usage_remarks=self._attempt.usage_remarks,
-        )

@@ -1,6 +1,7 @@
 """OpenAI's Chat Completions through its SDK: OpenAI itself, OpenRouter, and any server that speaks the protocol."""
 
 from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 from typing import Any, Final, Literal, cast
 
 import openai
@@ -9,9 +10,10 @@ from pydantic import SecretStr
 
 from adapters.llm.failures import error_in
 from adapters.llm.fields import items, mapping, word
+from adapters.llm.reading import Reading
 from adapters.llm.usage import Counted, of_chat, of_openrouter
 from adapters.llm.wire import Attempt, Wire
-from commands.models import FinishReason, ModelError, ModelReply, ModelRequest, TextDelta
+from commands.models import FinishReason, ModelReply, ModelRequest, TextDelta
 from domain.pricing import Bucket, Conditions
 
 OPENAI_URL = "https://api.openai.com/v1"
@@ -74,7 +76,7 @@ class OpenAIModel:
             choices = items(raw.get("choices"))
             if not choices:
                 raise attempt.failure("malformed", "the answer has no choices")
-            reading = _Reading(request, attempt, says_charge=self._says_charge)
+            reading = _Completion(request, attempt, says_charge=self._says_charge)
             reading.head(raw)
             reading.choice(mapping(choices[0]), "message")
             reading.count(raw.get("usage"))
@@ -82,28 +84,16 @@ class OpenAIModel:
 
     async def stream(self, request: ModelRequest) -> AsyncGenerator[TextDelta | ModelReply, None]:
         with self._wire.attempt(request) as attempt:
-            reading = _Reading(request, attempt, says_charge=self._says_charge)
+            reading = _Completion(request, attempt, says_charge=self._says_charge)
             chunks = await attempt.step(
                 lambda: self._sdk.chat.completions.create(
                     stream=True, stream_options={"include_usage": True}, **self._arguments(request, attempt)
                 )
             )
-            try:
-                while True:
-                    try:
-                        chunk = await attempt.step(lambda: anext(chunks, None))
-                    except ModelError:
-                        if reading.finish is None:
-                            raise
-                        break  # the text is whole; only its bill is missing
-                    if chunk is None:
-                        break
+            async with aclosing(reading.until_whole(chunks)) as pieces:
+                async for chunk in pieces:
                     for text in reading.chunk(chunk):
                         yield TextDelta(text)
-            finally:
-                await chunks.close()
-            if reading.finish is None:
-                raise reading.incomplete()
             yield reading.reply()
 
     def conditions(self, request: ModelRequest) -> Conditions:  # noqa: ARG002 -- asks for nothing special
@@ -132,22 +122,16 @@ class OpenAIModel:
         return f"<OpenAIModel {self._wire!r}>"
 
 
-class _Reading:
-    """An answer as it arrives."""
+class _Completion(Reading):
+    """Its tier is told with its head, its usage with its last piece."""
 
     def __init__(self, request: ModelRequest, attempt: Attempt, *, says_charge: bool) -> None:
-        self._attempt = attempt
+        super().__init__(request, attempt)
         self._says_charge = says_charge
-        self._model = request.model
-        self._id: str | None = None
         self._tier: str | None = None
-        self._started = False
-        self.finish: FinishReason | None = None
 
     def head(self, raw: Mapping[str, object]) -> None:
-        self._started = True
-        self._id = word(raw.get("id")) or self._id
-        self._model = word(raw.get("model")) or self._model
+        super().head(raw)
         self._tier = word(raw.get("service_tier")) or self._tier
 
     def chunk(self, chunk: object) -> list[str]:
@@ -184,28 +168,6 @@ class _Reading:
         if self._says_charge:
             return of_openrouter(usage, model=self._model, answered=answered)
         return of_chat(usage, model=self._model, tier=self._tier, answered=answered)
-
-    def incomplete(self) -> ModelError:
-        if not self._started:
-            return self._attempt.failure("malformed", "the answer is not a stream of events")
-        return self._attempt.failure("cut_stream", "the stream ended before the model had finished")
-
-    def reply_or_malformed(self) -> ModelReply:
-        if self.finish is None and not self._attempt.pieces:
-            raise self._attempt.failure("malformed", "the answer has neither text nor a reason to have stopped")
-        return self.reply()
-
-    def reply(self) -> ModelReply:
-        return ModelReply(
-            text=self._attempt.text,
-            model=self._model,
-            response_id=self._id,
-            finish_reason=self.finish or "unknown",
-            usage=self._attempt.usage,
-            raw_usage=self._attempt.raw_usage,
-            usage_problem=self._attempt.usage_problem,
-            usage_remarks=self._attempt.usage_remarks,
-        )
 
 
 def _is_openai(base_url: str) -> bool:

@@ -2,17 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
 from uuid import UUID
 
 import orjson
 
-from domain.errors import ToyboxError
-
-Phase = Literal["stopped", "standby", "starting", "publishing", "waiting", "halted"]
+from streams.leading import DutyState, Halted
 
 
-class ProductsHalted(ToyboxError):
+class ProductsHalted(Halted):
     """Going on would publish states of another history than the one that readers hold; a person must look at it."""
 
     code = "products_halted"
@@ -61,19 +58,11 @@ class Progress:
 
 
 @dataclass(slots=True)
-class ProductsState:
-    """What the publisher says of itself, for metrics, readiness and `toybox doctor`. Changed by it alone."""
+class ProductsState(DutyState):
+    """Changed by the publisher alone."""
 
-    phase: Phase = "stopped"
     positions: dict[str, int] = field(default_factory=dict[str, int])
     """How far each topic is, by its name; empty while this process has not led."""
-    alarm: str | None = None
-    """Why it has halted; a person must act. Cleared by itself once that is done."""
-    alarm_code: str | None = None
-    last_error: str | None = None
-    """The last thing that went wrong and was tried again."""
-    obstacle: str | None = None
-    """What keeps it from publishing at this moment and is tried again; None as soon as it is overcome."""
     transactions: int = 0
     states: int = 0
     tombstones: int = 0

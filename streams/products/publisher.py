@@ -15,6 +15,7 @@ from domain.relaying import Outlet, Record
 from projections.documents import Row
 from projections.projector import Connections
 from streams.envelope import source_of, timestamp_ms
+from streams.leading import Duty
 from streams.products.changes import Changes, Seen
 from streams.products.cloud import headers
 from streams.products.progress import ProductsHalted, ProductsState, Progress
@@ -29,7 +30,6 @@ PAUSE_SECONDS: Final = 0.5
 POLL_SECONDS: Final = 5.0
 ERASED_SECONDS: Final = 10.0
 """How often it is asked which keys were destroyed: no event says so."""
-HALT_SECONDS: Final = 10.0
 log = structlog.get_logger("toybox.products")
 
 
@@ -38,7 +38,7 @@ async def nothing_erased() -> Collection[UUID]:
     return ()
 
 
-class StatePublisher:
+class StatePublisher(Duty):
     """Keeps the compacted topics of states at the read models' heels. Whoever leads does it.
 
     States and the position they are true for are one transaction, so a publisher that dies leaves nothing half done;
@@ -58,10 +58,10 @@ class StatePublisher:
         page: int = PAGE,
         pause: float = PAUSE_SECONDS,
     ) -> None:
-        self._outlet = outlet
+        self.state = ProductsState()
+        super().__init__(LEADING, outlet, leadership, self.state, pause)
         self._reader = reader
         self._changes = Changes(connections, reader, page)
-        self._leadership = leadership
         self._topics = topics
         self._replication = replication
         self._ask_erased = erased
@@ -69,40 +69,9 @@ class StatePublisher:
         self._erased: frozenset[UUID] = frozenset()
         self._asked_at = float("-inf")
         self._source = ""
-        self.state = ProductsState()
 
-    async def run(self) -> None:
-        """Lead whenever possible, until cancelled."""
-        try:
-            while True:
-                pause = await self._turn()
-                await asyncio.sleep(pause)
-        finally:
-            await self._outlet.discard()
-            self.state.phase = "stopped"
-
-    async def _turn(self) -> float:
-        """Lead until something is in doubt; answers how long to wait before the next turn."""
-        state = self.state
-        state.phase = "halted" if state.alarm else "standby"
-        try:
-            async with self._leadership.leading(LEADING):
-                try:
-                    await self._follow()
-                finally:
-                    await self._outlet.discard()
-        except ProductsHalted as halt:
-            if state.alarm != str(halt):
-                log.error("the publisher has halted", code=halt.code, reason=str(halt))  # noqa: TRY400 -- no bug, no trace
-            state.phase, state.alarm, state.alarm_code = "halted", str(halt), halt.code
-            return HALT_SECONDS
-        except Unavailable as away:
-            state.phase, state.last_error = "halted" if state.alarm else "waiting", str(away)
-            state.obstacle = state.last_error
-            log.warning("the publisher begins anew", reason=str(away))
-            return max(away.retry_after, self._pause)
-
-    async def _follow(self) -> NoReturn:
+    async def go_on(self) -> NoReturn:
+        """Every product in turn, from what Kafka holds of it."""
         if not self.state.alarm:
             self.state.phase = "starting"
         await init(self._outlet, self._topics, replication=self._replication)
@@ -118,8 +87,7 @@ class StatePublisher:
         held = {product.kind: await self._held(product, log_id) for product in STATES}
         await self._outlet.open()
         held = {product.kind: await self._held(product, log_id) for product in STATES}
-        self.state.alarm = self.state.alarm_code = self.state.obstacle = None
-        self.state.phase = "publishing"
+        self.state.goes_on("publishing")
         self._erased, self._asked_at = frozenset(), float("-inf")
         while True:
             more, at = False, 0

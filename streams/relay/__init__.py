@@ -10,7 +10,8 @@ import structlog
 from domain.errors import Unavailable
 from domain.following import Leadership
 from domain.log import LogReader, leaf
-from domain.relaying import BrokerAway, Fenced, Outlet
+from domain.relaying import BrokerAway, Outlet
+from streams.leading import Duty
 from streams.products.costs import Chain
 from streams.relay.batching import Batch, marker_key, pack, record_of
 from streams.relay.filling import fill_costs
@@ -23,15 +24,13 @@ BATCH = 500
 MOST = 2000
 """While it is behind: beginning and ending a transaction costs the same whatever is in it."""
 POLL_SECONDS = 5.0
-HALT_SECONDS = 10.0
-"""How soon a halted relay looks again whether somebody has put things right."""
 LOOK_SECONDS = 30.0
 """How soon a relay that has nothing to send learns what became of its topics."""
 LEADING = "relay"
 log = structlog.get_logger("toybox.relay")
 
 
-class Relay:
+class Relay(Duty):
     """Tails the log and writes one transaction per batch, the marker inside it. Whoever leads does it.
 
     Only what Kafka holds is believed: each time it begins, the relay fences all earlier producers and reads the marker.
@@ -49,52 +48,22 @@ class Relay:
         most: int = MOST,
         observe: Callable[[Relayed], None] = lambda _: None,
     ) -> None:
-        self._outlet = outlet
+        self.state = RelayState()
+        super().__init__(LEADING, outlet, leadership, self.state)
         self._reader = reader
-        self._leadership = leadership
         self._topics = topics
         self._replication = replication
         self._batch, self._most = batch, max(batch, most)
         self._observe = observe
         self._looked = 0.0
-        self.state = RelayState()
-
-    async def run(self) -> None:
-        """Lead whenever possible, until cancelled."""
-        try:
-            while True:
-                pause = await self._turn()
-                await asyncio.sleep(pause)
-        finally:
-            await self._outlet.discard()
-            self.state.phase = "stopped"
 
     async def look(self) -> Marker:
         """Where it would go on, without disturbing whoever relays; RelayHalted when it must not go on."""
         return await self._look(settled=False)
 
-    async def _turn(self) -> float:
-        """Lead until something is in doubt; answers how long to wait before the next turn."""
-        state = self.state
-        state.phase = "halted" if state.alarm else "standby"
-        try:
-            async with self._leadership.leading(LEADING):
-                try:
-                    await self._follow(await self._begin())
-                finally:
-                    await self._outlet.discard()
-        except RelayHalted as halt:
-            if state.alarm != str(halt):
-                log.error("the relay has halted", code=halt.code, reason=str(halt))  # noqa: TRY400 -- no bug, no trace
-            state.phase, state.alarm, state.alarm_code = "halted", str(halt), halt.code
-            return HALT_SECONDS
-        except Unavailable as away:
-            state.discarded += isinstance(away, BrokerAway)
-            state.fenced += isinstance(away, Fenced)
-            state.phase, state.last_error = "halted" if state.alarm else "waiting", str(away)
-            state.obstacle, state.obstacle_code = str(away), away.code
-            log.warning("the relay begins anew", reason=str(away))
-            return away.retry_after
+    async def go_on(self) -> NoReturn:
+        """From the marker that Kafka holds."""
+        await self._follow(await self._begin())
 
     async def _begin(self) -> Marker:
         """Where to go on. Looks before it opens a producer: one that must halt had better not fence who need not."""
@@ -105,8 +74,8 @@ class Relay:
         await self._look(settled=False)
         await self._outlet.open()
         marker = await self._look(settled=True)
-        self.state.alarm = self.state.alarm_code = self.state.obstacle = self.state.obstacle_code = None
-        self.state.phase, self.state.position = "relaying", marker.position
+        self.state.goes_on("relaying")
+        self.state.position = marker.position
         log.info("relaying", after=marker.position)
         return await fill_costs(
             marker,

@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 
 import orjson
 
-from domain.errors import ToyboxError
+from streams.leading import Halted
 from streams.products.costs import Chain
 
 
-class RelayHalted(ToyboxError):
+class RelayHalted(Halted):
     """Going on would tear or fork what readers of Kafka hold for the truth; a person must look at it."""
 
     code = "relay_halted"

@@ -2,29 +2,22 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
-Phase = Literal["stopped", "standby", "starting", "relaying", "waiting", "halted"]
+from domain.errors import Unavailable
+from domain.relaying import BrokerAway, Fenced
+from streams.leading import DutyState
 
 
 @dataclass(slots=True)
-class RelayState:
+class RelayState(DutyState):
     """Changed by the relay alone."""
 
-    phase: Phase = "stopped"
     position: int | None = None
     """Relayed up to here; None while this process has not led."""
     head: int = 0
     relayed_at: datetime | None = None
     """When the event at the position was recorded."""
-    alarm: str | None = None
-    """Why it has halted; a person must act. Cleared by itself once that is done."""
-    alarm_code: str | None = None
-    last_error: str | None = None
-    """The last thing that went wrong and was tried again."""
-    obstacle: str | None = None
-    """What keeps it from relaying at this moment and is tried again; None as soon as it is overcome."""
-    obstacle_code: str | None = None
     findings: tuple[str, ...] = ()
     """What is not as it should be with the topics, as it was when it last looked."""
     transactions: int = 0
@@ -34,6 +27,12 @@ class RelayState:
     fenced: int = 0
     last_seconds: float = 0.0
     """How long the last transaction took."""
+
+    def begins_anew(self, away: Unavailable) -> None:
+        """Count what was given up."""
+        self.discarded += isinstance(away, BrokerAway)
+        self.fenced += isinstance(away, Fenced)
+        DutyState.begins_anew(self, away)  # a class with slots is made twice, and `super` knows the first
 
     @property
     def lag(self) -> int:

@@ -135,7 +135,7 @@ async def test_a_marker_ahead_of_the_log_halts_the_relay(stage: Stage, empty_dat
 async def test_a_halted_relay_goes_on_by_itself_when_the_log_has_caught_up(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("streams.relay.HALT_SECONDS", 0.2)
+    monkeypatch.setattr("streams.leading.HALT_SECONDS", 0.2)
     await write(stage.store, 100)
     await stage.relay_all()
     late = await write_ahead(stage, 10)

@@ -19,8 +19,8 @@ async def stage(
     database: str, kafka_server: str, kafka_prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Stage]:
     """A log and topics of this test's own; its relays do not wait long before they look again."""
-    for pace in ("HALT_SECONDS", "LOOK_SECONDS", "POLL_SECONDS"):
-        monkeypatch.setattr(f"streams.relay.{pace}", 0.3)
+    for pace in ("leading.HALT_SECONDS", "relay.LOOK_SECONDS", "relay.POLL_SECONDS"):
+        monkeypatch.setattr(f"streams.{pace}", 0.3)
     async with open_store(database) as store:
         yield Stage(database, store, kafka_server, kafka_prefix)
 

@@ -32,7 +32,7 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody waits long."""
     monkeypatch.setattr("streams.products.publisher.POLL_SECONDS", 0.05)
     monkeypatch.setattr("streams.products.publisher.ERASED_SECONDS", 0.0)
-    monkeypatch.setattr("streams.products.publisher.HALT_SECONDS", 0.1)
+    monkeypatch.setattr("streams.leading.HALT_SECONDS", 0.1)
 
 
 @pytest.fixture
