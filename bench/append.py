@@ -5,7 +5,6 @@
 
 import argparse
 import asyncio
-import os
 import secrets
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -21,6 +20,7 @@ from adapters.postgres.migrate import migrate
 from bench.load import pgbench
 from bench.load.figures import Figures, Line, line, together
 from bench.load.library import LibraryOrder, Way
+from bench.load.saying import machine, promise
 from bench.load.toybox_commands import CommandsOrder
 from bench.load.turns import run
 from tests.support.postgres import server_folder
@@ -134,7 +134,7 @@ def table(lines: dict[str, Line]) -> list[str]:
 
 
 def bars(lines: dict[str, Line]) -> list[str]:
-    """What toybox promises, and whether this run kept it. A shared machine keeps no promise about absolute figures."""
+    """What toybox promises, and whether this run kept it."""
     one, two, save = lines[ONE], lines[TWO], max(lines[LIBRARY_TURNS].rate, lines[LIBRARY_COLLIDING].rate)
     promised = {
         f"one process ≥ 10,000 commands/s: {one.rate:,.0f}": one.rate >= 10_000,
@@ -146,7 +146,7 @@ def bars(lines: dict[str, Line]) -> list[str]:
         f"≥ 8 × the library's recorder: {one.rate / lines[RECORDER].rate:.1f} ×": one.rate >= 8 * lines[RECORDER].rate,
         f"≥ bare single-row inserts: {one.rate / lines[ROWS].rate:.2f} ×": one.rate >= lines[ROWS].rate,
     }
-    return [f"  {'kept  ' if kept else 'MISSED'}  {promise}" for promise, kept in promised.items()]
+    return [promise(text, kept=kept) for text, kept in promised.items()]
 
 
 def main() -> None:
@@ -161,7 +161,7 @@ def main() -> None:
     rounds, seconds = (1, 1.0) if asked.quick else (asked.rounds, asked.seconds)
     with a_server(asked.postgres) as server:
         print(asyncio.run(prepare(server.conninfo)))
-        print(f"{os.cpu_count()} processors, load average {os.getloadavg()[0]:.1f} before the start: trust the ratios")
+        print(machine())
         bench = Bench(server, seconds)
         measured: dict[str, list[Figures]] = {}
         for number in range(rounds):

@@ -5,10 +5,8 @@
 
 import argparse
 import asyncio
-import os
 import random
 import secrets
-import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -23,6 +21,7 @@ from adapters.postgres.connections import pool
 from adapters.postgres.embedded import EmbeddedPostgres
 from adapters.postgres.event_store import PostgresStore
 from adapters.postgres.migrate import migrate
+from bench.load.saying import machine
 from commands.handling import Caller
 from faults.crew.faust_workers import WorkerOrder, WorkerProcess
 from faults.crew.journals import Work, counter_id
@@ -32,7 +31,7 @@ from faults.crew.sending import insist, quiet_logs, sending
 from projections.projector import generation, partition_rows, rebuild
 from streams.topics import Topics
 from tests.commands.counter import OpenCounter
-from tests.support.kafka_broker import KafkaBroker, broker_folder
+from tests.support.kafka_broker import a_broker
 from tests.support.kafka_reading import committed, complaints
 from tests.support.postgres import server_folder
 from tests.support.story import OWNER
@@ -174,14 +173,9 @@ async def measure(conninfo: str, address: str, folder: Path, asked: argparse.Nam
 
 async def run(home: Path, asked: argparse.Namespace) -> list[str]:
     """On servers of its own."""
-    broker = KafkaBroker(broker_folder())
-    try:
-        broker.start()
+    with a_broker() as broker:
         async with EmbeddedPostgres(home / "data") as server:
             return await measure(server.conninfo, broker.address, home, asked)
-    finally:
-        broker.kill()
-        shutil.rmtree(broker.folder, ignore_errors=True)
 
 
 def main() -> int:
@@ -192,7 +186,7 @@ def main() -> int:
     parser.add_argument("--rate", type=int, default=300, help="commands a second; each brings forth two events")
     asked = parser.parse_args()
     quiet_logs()
-    print(f"{os.cpu_count()} processors, load average {os.getloadavg()[0]:.1f} before")
+    print(machine())
     with server_folder() as home:
         said = uvloop.run(run(home, asked))
     print(

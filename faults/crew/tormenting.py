@@ -4,7 +4,6 @@ import argparse
 import asyncio
 import random
 import secrets
-import shutil
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import asdict
@@ -15,7 +14,7 @@ import uvloop
 
 from adapters.postgres.embedded import EmbeddedPostgres
 from faults.crew.sending import quiet_logs
-from tests.support.kafka_broker import KafkaBroker, broker_folder
+from tests.support.kafka_broker import KafkaBroker, a_broker
 from tests.support.postgres import server_folder
 
 AWAY_SECONDS = (0.1, 3.0)
@@ -41,14 +40,9 @@ async def servers(home: Path) -> AsyncGenerator[tuple[str, KafkaBroker, Path]]:
     """A fresh database, a fresh broker, and a folder for what processes say; `home` is thrown away."""
     folder = home / f"campaign-{secrets.token_hex(4)}"
     folder.mkdir()
-    broker = KafkaBroker(broker_folder())
-    try:
-        broker.start()
+    with a_broker() as broker:
         async with EmbeddedPostgres(home / f"data-{secrets.token_hex(4)}") as server:
             yield server.conninfo, broker, folder
-    finally:
-        broker.kill()
-        shutil.rmtree(broker.folder, ignore_errors=True)
 
 
 def shuffled(counts: Mapping[K, int], rng: random.Random) -> list[K]:

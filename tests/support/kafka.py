@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from domain.relaying import BrokerAway
-from tests.support.kafka_broker import KafkaBroker, broker_folder
+from tests.support.kafka_broker import KafkaBroker, a_broker, broker_folder
 from tests.support.kafka_security import SecuredKafka
 
 
@@ -36,12 +36,8 @@ def kafka_prefix(kafka_server: str) -> str:
 @pytest.fixture(scope="module")
 def kafka_to_break() -> Iterator[KafkaBroker]:
     """A broker of this module's own, to be stopped, killed and wiped; it runs when a test begins."""
-    broker = KafkaBroker(broker_folder())
-    try:
-        yield broker.start()
-    finally:
-        broker.kill()
-        shutil.rmtree(broker.folder, ignore_errors=True)
+    with a_broker() as broker:
+        yield broker
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from tests.support.checkout import ROOT
@@ -216,6 +217,18 @@ class KafkaBroker:
         self.kill()
         said = (self.folder / "broker.log").read_text(errors="replace")[-2000:]
         raise KafkaMissing(f"Kafka did not start within {START_SECONDS:.0f} s; it said: {said}")
+
+
+@contextmanager
+def a_broker() -> Generator["KafkaBroker"]:
+    """A fresh one, gone with all that it held when the block ends."""
+    broker = KafkaBroker(broker_folder())
+    try:
+        broker.start()
+        yield broker
+    finally:
+        broker.kill()
+        shutil.rmtree(broker.folder, ignore_errors=True)
 
 
 def broker_folder() -> Path:
