@@ -1,13 +1,16 @@
 """Every setting in one place: environment variables with the prefix TOYBOX_, read once at the start and passed down."""
 
 import os
+import re
 import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import AliasChoices, Field, SecretStr, field_validator
+from pydantic_settings import NoDecode
 
+from adapters.llm.recording import Responses
 from adapters.postgres.embedded import default_data_dir
 from toybox.kafka_settings import KafkaSettings
 
@@ -38,8 +41,8 @@ class Settings(KafkaSettings):
     """Where a process without the role api answers /health, /ready and /metrics; by default nowhere."""
     run_dir: Path | None = None
     """Where a server leaves its address, for servers on one database that share a data directory."""
-    cors_origins: list[str] = Field(default_factory=list[str])
-    """Origins of dashboards that may call the API from a browser."""
+    cors_origins: Annotated[list[str], NoDecode] = Field(default_factory=list[str])
+    """Origins of dashboards that may call the API from a browser, separated by commas."""
     rate_limit: Annotated[int, Field(ge=0)] = 1000
     """Requests a second that one access key may send to one server; 0: as many as it likes."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -50,6 +53,9 @@ class Settings(KafkaSettings):
     worker_name: str | None = None
     """Name of this worker in leases and events; by default host and process id. A process that follows Kafka and has a
     name comes back to its partitions after a short absence: no two that run may share it. `{hostname}` is replaced."""
+    model_responses: str = "live"
+    """live; record:FOLDER keeps what vendors answer, as plain text; replay:FOLDER gives it again, for tests of agents
+    that cost nothing and need neither key nor network."""
     pool_size: Annotated[int, Field(ge=2, le=200)] = 10
     """Database connections for reads and read models."""
     queue_limit: Annotated[int, Field(ge=1)] = 10_000
@@ -67,6 +73,24 @@ class Settings(KafkaSettings):
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
         return value and value.expanduser().absolute()
+
+    @field_validator("cors_origins", mode="before")
+    @classmethod
+    def _separated(cls, value: object) -> object:
+        return [each for each in re.split(r"[\s,]+", value) if each] if isinstance(value, str) else value
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _origins(cls, value: list[str]) -> list[str]:
+        if wrong := [each for each in value if not re.fullmatch(r"https?://[\w.\[\]:-]+", each)]:
+            raise ValueError(f"{wrong[0]} is no origin: write https://dashboards.example, several with commas between")
+        return value
+
+    @field_validator("model_responses")
+    @classmethod
+    def _known_source(cls, value: str) -> str:
+        Responses.parse(value)
+        return value
 
     @field_validator("worker_name")
     @classmethod

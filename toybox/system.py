@@ -21,6 +21,7 @@ from adapters.blueprints import outputs_used, render
 from adapters.clock import now
 from adapters.llm.keys import StoredKeys
 from adapters.llm.prices import load_prices
+from adapters.llm.recording import Responses
 from adapters.llm.registry import ModelRegistry
 from adapters.objects.local import LocalObjects
 from adapters.postgres.connections import pool
@@ -146,6 +147,7 @@ async def running(
             StoredKeys(store, provider_secrets, on_secret=hide),
             on_first_use=sweeper.note_use,
             now=now,
+            responses=Responses.parse(settings.model_responses),
         )
         stack.push_async_callback(models.aclose)
         stack.push_async_callback(sequencer.stop)

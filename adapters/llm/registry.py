@@ -11,6 +11,7 @@ from pydantic import SecretStr
 from adapters.clock import now as machine_clock
 from adapters.llm.keyed import Client, KeyedModel
 from adapters.llm.keys import LiveSecret, Ring, StoredKeys
+from adapters.llm.recording import LIVE, Responses, around
 from adapters.llm.scripted import ScriptedModel
 from commands.models import LanguageModel
 from domain.errors import Refused
@@ -47,12 +48,14 @@ class ModelRegistry:
         *,
         on_first_use: Callable[[UUID, UUID], None] = lambda _key, _secret: None,
         now: Callable[[], datetime] = machine_clock,
+        responses: Responses = LIVE,
     ) -> None:
         self._reader = reader
         self._environ = environ
         self._stored = stored
         self._on_first_use = on_first_use
         self._now = now
+        self._responses = responses
         self._clients: dict[_Place, Client] = {}
         self._leaving: list[Client] = []
         self._used: set[UUID] = set()
@@ -65,7 +68,8 @@ class ModelRegistry:
             registered = evolve(registered, stored)
         version = registered.version if registered else 0
         kind, config = _reached(provider, registered)
-        ring = await self._stored.ring(provider) if self._stored and kind != "scripted" else Ring(provider)
+        paid = kind != "scripted" and self._responses.mode != "replay"
+        ring = await self._stored.ring(provider) if self._stored and paid else Ring(provider)
         wanted: list[LiveSecret | None] = [*ring.choose(project_id, self._now())] or [None]
         clients: list[Client] = []
         for secret in wanted:
@@ -108,7 +112,15 @@ class ModelRegistry:
     ) -> LanguageModel:
         if kind == "scripted":
             return ScriptedModel()
-        key = stored.secret if stored else self._from_environment(name, kind, config)
+        return around(self._responses, name, self._vendor(name, kind, config, stored))
+
+    def _vendor(
+        self, name: str, kind: ProviderKind, config: ProviderConfig, stored: LiveSecret | None
+    ) -> LanguageModel:
+        if self._responses.mode == "replay":
+            key: SecretStr | None = SecretStr("none-is-needed")
+        else:
+            key = stored.secret if stored else self._from_environment(name, kind, config)
         if kind == "anthropic" and key is not None:
             from adapters.llm.anthropic import ANTHROPIC_URL, AnthropicModel
 
