@@ -7,7 +7,7 @@ import pytest
 
 from domain.agents import Agent
 from domain.budgets import Budget
-from domain.kernel import EVENT_TYPES, load_event
+from domain.kernel import EVENT_TYPES, load_payload
 from domain.projects import Project
 from projections.log_lines import Level, LogLine, line_of, says
 from projections.log_lines.rendering import SEALED, WORDINGS, shown
@@ -106,7 +106,7 @@ def test_words_that_name_no_field_or_a_sealed_one_are_refused() -> None:
 def test_an_event_without_words_shows_its_plain_fields_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(WORDINGS, Agent.Defined.TYPE)
     stored = next(each for each in busy().events if each.type == Agent.Defined.TYPE and each.project_id)
-    level, line = line_of(load_event(stored), "reader")
+    level, line = line_of(stored.type, load_payload(stored), "reader")
     assert (level, line[:22]) == ("info", "agent reader: defined ")
     assert "name=reader" in line
     assert "phase=collect" in line
