@@ -183,7 +183,8 @@ def load_payload(stored: StoredEvent) -> dict[str, Any]:
     if declared is None or stored.schema_version > declared.VERSION:
         msg = f"this toybox is older than event {stored.type} version {stored.schema_version}; upgrade this process"
         raise Unavailable(msg, position=stored.position)
-    return upcast(declared, stored.payload(), stored.schema_version)
+    payload = stored.payload()
+    return payload if stored.schema_version == declared.VERSION else upcast(declared, payload, stored.schema_version)
 
 
 def load_event(stored: StoredEvent) -> Event:

@@ -6,8 +6,9 @@ from typing import Final
 from uuid import UUID
 
 from domain.kernel import load_payload
+from projections.additions import Additions
 from projections.listing import Listing
-from projections.log_lines import Level, Line, LogLine, is_public, names_before, written
+from projections.log_lines import Level, LogLine, is_public, names_before, written
 from projections.paging import Page
 from projections.projector import Applied, Connection, on_every_event
 from projections.rows import Rows
@@ -20,7 +21,19 @@ class _Name:
     name: str
 
 
-_LINES: Final = Rows(Line, "system_log", "position")
+_LINES: Final = Additions(
+    "system_log",
+    {
+        "position": "int8",
+        "recorded_at": "timestamptz",
+        "project_id": "uuid",
+        "stream_id": "uuid",
+        "type": "text",
+        "actor": "text",
+        "level": "text",
+        "line": "text",
+    },
+)
 _NAMES: Final = Rows(_Name, "system_log_names", "stream_id")
 
 
@@ -44,7 +57,7 @@ class SystemLog(Tables):
         await _NAMES.save(
             connection, (_Name(stream, name) for stream, name in names.items() if before.get(stream) != name)
         )
-        await _LINES.insert(connection, lines)
+        await _LINES.write(connection, lines)
 
 
 @dataclass(frozen=True, slots=True)

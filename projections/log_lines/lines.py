@@ -1,7 +1,7 @@
 """A line of the system log: as it is kept, and as it is shown."""
 
-from dataclasses import dataclass, fields
 from datetime import datetime
+from typing import NamedTuple
 from uuid import UUID
 
 from domain.values import Instant
@@ -22,9 +22,8 @@ class LogLine(View):
     line: str
 
 
-@dataclass(slots=True)
-class Line:
-    """A row of `system_log`."""
+class Line(NamedTuple):
+    """A row of `system_log`, in the order of its columns."""
 
     position: int
     recorded_at: datetime
@@ -37,4 +36,4 @@ class Line:
 
     def shown(self) -> LogLine:
         """The same, for readers."""
-        return LogLine.model_validate({each.name: getattr(self, each.name) for each in fields(self)})
+        return LogLine.model_validate(self._asdict())

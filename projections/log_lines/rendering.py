@@ -40,14 +40,13 @@ class Part:
 
     def said(self, payload: Payload) -> str:
         """The words with their places filled; nothing where they are optional and a field in them is empty."""
-        if self.optional and any(payload.get(name) in (None, []) for name, _ in self.places):
-            return ""
-        return self.template % tuple(
-            [
-                f"{shown(payload.get(name))} {unit_words(payload[unit])}" if unit else shown(payload.get(name))
-                for name, unit in self.places
-            ]
-        )
+        told: list[str] = []
+        for name, unit in self.places:
+            value = payload.get(name)
+            if self.optional and (value is None or value == []):
+                return ""
+            told.append(f"{shown(value)} {unit_words(payload[unit])}" if unit else shown(value))
+        return self.template % tuple(told)
 
 
 def _parts(text: str) -> list[Part]:
