@@ -66,6 +66,11 @@ class Shortfall(Value):
         )
 
 
+def unit_words(unit: str) -> str:
+    """A unit as people write it behind a number: `USD`, `input tokens`."""
+    return "USD" if unit == "usd" else unit.replace("_", " ")
+
+
 def told(amount: Decimal, unit: Unit) -> str:
     """An amount with its unit: `2.5 USD`, `1000 input tokens`."""
-    return f"{money_text(amount)} {'USD' if unit == 'usd' else unit.replace('_', ' ')}"
+    return f"{money_text(amount)} {unit_words(unit)}"

@@ -177,17 +177,23 @@ def upcast(kind: type[Event], payload: dict[str, Any], from_version: int) -> dic
     return payload
 
 
-def load_event(stored: StoredEvent) -> Event:
-    """The event of a row: upcast, then validated. A version from the future answers Unavailable."""
+def load_payload(stored: StoredEvent) -> dict[str, Any]:
+    """The payload of a row as the present version has it: upcast. A version from the future answers Unavailable."""
     declared = EVENT_TYPES.get(stored.type)
     if declared is None or stored.schema_version > declared.VERSION:
         msg = f"this toybox is older than event {stored.type} version {stored.schema_version}; upgrade this process"
         raise Unavailable(msg, position=stored.position)
-    fields = upcast(declared, stored.payload(), stored.schema_version)
+    payload = stored.payload()
+    return payload if stored.schema_version == declared.VERSION else upcast(declared, payload, stored.schema_version)
+
+
+def load_event(stored: StoredEvent) -> Event:
+    """The event of a row: upcast, then validated."""
+    fields = load_payload(stored)
     fields["originator_id"] = stored.stream_id
     fields["originator_version"] = stored.version
     fields["timestamp"] = stored.recorded_at
-    if issubclass(declared, CanInitAggregate):
+    if issubclass(EVENT_TYPES[stored.type], CanInitAggregate):
         fields["originator_topic"] = AGGREGATE_OF[stored.type].TOPIC
     # The decorated subclass, which knows its applier; stored JSON has no uuids or instants, hence not strict.
     return cast("Event", resolve_topic(stored.type).model_validate(fields, strict=False))

@@ -2,20 +2,31 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 
-from domain.log import LogReader
+from domain.log import LogReader, StoredEvent
 from projections.projector import Applied, Slice
 
 WAIT_SECONDS = 5.0
 """How long one wait for news lasts; a lost notification costs at most the reader's own poll."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Ahead:
+    """The events after a position, on their way before anybody asks for them."""
+
+    after: int
+    events: "asyncio.Task[Sequence[StoredEvent]]"
+
+
 class SharedLog:
     """A short window of slices at the front of the log.
 
     Followers in step take the same slices. One that is far behind reads for itself until it has caught up. The fastest
-    waits a moment for the others before the window leaves them behind, so that nobody can hold it up for long.
+    waits a moment for the others before the window leaves them behind, so that nobody can hold it up for long. While
+    they write one slice, the next is read.
     """
 
     def __init__(self, reader: LogReader, *, limit: int = 1000, window: int = 4, patience: float = 0.5) -> None:
@@ -25,6 +36,7 @@ class SharedLog:
         self._at: dict[str, int] = {}
         self._stepped = asyncio.Event()
         self._reading = asyncio.Lock()
+        self._ahead: _Ahead | None = None
         self._news: asyncio.Task[int] | None = None
         self._news_after = 0
 
@@ -43,11 +55,11 @@ class SharedLog:
         self._tidy()
 
     async def close(self) -> None:
-        """Stop waiting for news."""
-        if self._news:
-            self._news.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._news
+        """Stop reading, and waiting for news."""
+        for each in (self._news, self._ahead and self._ahead.events):
+            if each:
+                each.cancel()
+                await asyncio.wait([each])
 
     def _kept(self, position: int) -> Slice | None:
         return next((each for each in self._slices if each.after <= position < each.up_to), None)
@@ -57,7 +69,8 @@ class SharedLog:
         async with self._reading:
             if found := self._kept(position):
                 return found
-            events = await self.reader.read(position, self._limit)
+            in_front = not self._slices or position >= self._slices[-1].up_to
+            events = await (self._next(position) if in_front else self.reader.read(position, self._limit))
             if not events:
                 return None
             found = Slice(position, events[-1].position, [Applied(each) for each in events])
@@ -66,6 +79,20 @@ class SharedLog:
             if not self._slices or position == self._slices[-1].up_to:
                 self._slices.append(found)
             return found
+
+    async def _next(self, position: int) -> Sequence[StoredEvent]:
+        """The events in front, mostly read already; those after them are on their way when this returns."""
+        ahead, self._ahead = self._ahead, None
+        if ahead and ahead.after != position:
+            ahead.events.cancel()
+            ahead = None
+        events = await (ahead.events if ahead else self.reader.read(position, self._limit))
+        if len(events) == self._limit:
+            after = events[-1].position
+            task = asyncio.create_task(self.reader.read(after, self._limit), name="projections-ahead")
+            task.add_done_callback(_notice)
+            self._ahead = _Ahead(after, task)
+        return events
 
     async def _room(self, position: int) -> None:
         """Let the window move on: when nobody needs its oldest slice, or when patience is over."""
@@ -99,3 +126,9 @@ class SharedLog:
             elif self._news_after > position:
                 return  # somebody waits for more than this follower has seen
             head = await asyncio.shield(self._news)
+
+
+def _notice(task: "asyncio.Task[Sequence[StoredEvent]]") -> None:
+    """An error that nobody asks for is no news: whoever reads on meets it himself."""
+    if not task.cancelled():
+        task.exception()

@@ -135,12 +135,17 @@ class PostgresLog:
         up_to: int | None = None,
     ) -> Sequence[StoredEvent]:
         """Events in order of position."""
+        end = END if up_to is None else up_to
+        if project_id is None and types is None:
+            # Positions are dense, so this is where the slice ends. Without statistics, as after a burst of appends,
+            # PostgreSQL would fetch and sort all that follows.
+            end = min(end, after + limit)
         wanted = {
             "after": after,
             "limit": limit,
             "project_id": project_id,
             "types": None if types is None else list(types),
-            "up_to": END if up_to is None else up_to,
+            "up_to": end,
         }
         return await self._fetch(_READ_PROJECT if project_id else _READ, wanted)
 

@@ -1,90 +1,103 @@
 """The names by which lines speak of streams: an agent's own, a job's after its agent, a budget's after its scope."""
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
 from uuid import UUID
 
 from domain.agents import Agent
 from domain.budgets import Budget
 from domain.checkpoints import Asset, Checkpoint
 from domain.costs import Cost
-from domain.kernel import Event, load_event
+from domain.ids import Scope
+from domain.kernel import EVENT_TYPES, load_payload
 from domain.llm_jobs import LlmJob
 from domain.log import StoredEvent
 from domain.projects import Project
 from domain.providers import Provider
-from projections.log_lines.rendering import LogLine, line_of
-
-Names = Mapping[UUID, str]
-
-
-def needed_names(stored: StoredEvent, event: Event) -> set[UUID]:
-    """Streams by whose names an event's line may speak: its own, and those of its project that it refers to."""
-    own = {stored.stream_id}
-    if stored.project_id is None:  # what it refers to may be ordered by another key, and come later
-        return own
-    return own | {each for each in (stored.project_id, _agent(event)) if each}
+from projections.log_lines.lines import Line, LogLine
+from projections.log_lines.rendering import Payload, line_of
 
 
-def _agent(event: Event) -> UUID | None:
-    return event.scope.agent_id if isinstance(event, Budget.Opened) else getattr(event, "agent_id", None)
+def is_public(stored: StoredEvent) -> bool:
+    """Whether it has a line. What only a newer toybox knows is refused where it is read."""
+    known = EVENT_TYPES.get(stored.type)
+    return known is None or not known.PRIVATE
 
 
-def written(stored: StoredEvent, event: Event, names: dict[UUID, str]) -> LogLine | None:
-    """One event's line; the name that it gives to its stream is put among `names`. None for a private event."""
-    if event.PRIVATE:
-        return None
-    if name := given_name(event, names):
-        names[stored.stream_id] = name
-    level, line = line_of(event, names.get(stored.stream_id))
-    return LogLine(
-        position=stored.position,
-        recorded_at=stored.recorded_at,
-        project_id=stored.project_id,
-        stream_id=stored.stream_id,
-        type=stored.type,
-        actor=stored.actor,
-        level=level,
-        line=line,
+def names_before(events: Iterable[tuple[StoredEvent, Payload]]) -> set[UUID]:
+    """Streams that had their names before these events, and by which their lines speak."""
+    born, wanted = set[UUID](), set[UUID]()
+    for stored, payload in events:
+        (born if stored.version == 1 else wanted).add(stored.stream_id)
+        if other := _other(stored, payload):
+            wanted.add(other)
+    return wanted - born
+
+
+def written(stored: StoredEvent, payload: Payload, names: dict[UUID, str]) -> Line:
+    """A public event's line; the name that it gives to its stream, if any, is put among `names`."""
+    if give := _GIVEN.get(stored.type):
+        other = _other(stored, payload)
+        if name := give(payload, names.get(other) if other else None):
+            names[stored.stream_id] = name
+    level, line = line_of(stored.type, payload, names.get(stored.stream_id))
+    return Line(
+        stored.position, stored.recorded_at, stored.project_id, stored.stream_id, stored.type, stored.actor, level, line
     )
 
 
 def lines_of(history: Iterable[StoredEvent]) -> list[LogLine]:
     """Consecutive events in words, as far as they are public; names come from these events alone."""
     names: dict[UUID, str] = {}
-    return [line for stored in history if (line := written(stored, load_event(stored), names))]
+    return [written(each, load_payload(each), names).shown() for each in history if is_public(each)]
 
 
-def given_name(event: Event, names: Names) -> str | None:
-    """The name that an event gives to its stream, if it gives any; from names of its own project at most."""
-    name = _GIVEN.get(event.TYPE)
-    return name(event, names) if name else None
+def _other(stored: StoredEvent, payload: Payload) -> UUID | None:
+    """The stream after which an event names its own, of its project: what another key orders may come later."""
+    refer = _REFERS.get(stored.type) if stored.project_id else None
+    other = refer(payload) if refer else None
+    return UUID(other) if other else None
 
 
-def _own(event: Project.Created | Project.SettingsChanged | Agent.Defined | Asset.Created, _names: Names) -> str:
-    return event.name
+def _agent(payload: Payload) -> str | None:
+    return payload["agent_id"]
 
 
-def _checkpoint(event: Checkpoint.Requested, _names: Names) -> str:
-    return f"{event.title} ({event.agent_name})"
+def _covered(payload: Payload) -> str | None:
+    scope = payload["scope"]
+    return {"project": scope.get("project_id"), "agent": scope.get("agent_id")}.get(scope["kind"])
 
 
-def _job(event: LlmJob.Queued, names: Names) -> str:
-    agent = names.get(event.agent_id) if event.agent_id else None
-    return f"{agent} {event.run}.{event.attempt}" if agent else f"{event.provider}/{event.model}"
+_REFERS: Mapping[str, Callable[[Payload], str | None]] = {
+    LlmJob.Queued.TYPE: _agent,
+    Cost.Recorded.TYPE: _agent,
+    Budget.Opened.TYPE: _covered,
+}
 
 
-def _cost(event: Cost.Recorded, names: Names) -> str | None:
-    return names.get(event.agent_id) if event.agent_id else None
+def _own(payload: Payload, _other: str | None) -> str:
+    return payload["name"]
 
 
-def _budget(event: Budget.Opened, names: Names) -> str:
-    scope = event.scope
-    covered = {"project": scope.project_id, "agent": scope.agent_id}.get(scope.kind)
-    return f"{scope.kind} {names[covered]}" if covered and covered in names else scope.label
+def _checkpoint(payload: Payload, _other: str | None) -> str:
+    return f"{payload['title']} ({payload['agent_name']})"
 
 
-_GIVEN: Mapping[str, Callable[[Any, Names], str | None]] = {
+def _job(payload: Payload, agent: str | None) -> str:
+    if agent:
+        return f"{agent} {payload['run']}.{payload['attempt']}"
+    return f"{payload['provider']}/{payload['model']}"
+
+
+def _cost(_payload: Payload, agent: str | None) -> str | None:
+    return agent
+
+
+def _budget(payload: Payload, covered: str | None) -> str:
+    scope = payload["scope"]
+    return f"{scope['kind']} {covered}" if covered else Scope.model_validate(scope, strict=False).label
+
+
+_GIVEN: Mapping[str, Callable[[Payload, str | None], str | None]] = {
     Project.Created.TYPE: _own,
     Project.SettingsChanged.TYPE: _own,
     Agent.Defined.TYPE: _own,

@@ -1,48 +1,76 @@
 """How an event becomes a line: its type's wording, filled with plain fields; never with sealed text."""
 
 import re
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from datetime import datetime
-from decimal import Decimal
-from typing import Any, Final, Literal, cast, get_args
-from uuid import UUID
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any, Final, Literal, Self, get_args
 
 from pydantic import BaseModel
 
-from domain.kernel import AGGREGATE_OF, EVENT_TYPES, Event
-from domain.values import Instant, Sealed, instant_text, money_text
-from projections.views import View
+from domain.charges import unit_words
+from domain.kernel import AGGREGATE_OF, ENVELOPE, EVENT_TYPES, Event
+from domain.values import Sealed
 
 Level = Literal["info", "warning", "error"]
+Payload = Mapping[str, Any]
+"""An event's fields as JSON has them, where amounts and instants are already spelled as people read them."""
 LONGEST: Final = 500
 """Characters of a line."""
 SEALED: Final = re.compile(r"s1\.[0-9a-f]{32}\.")
 """How sealed text begins, wherever it turns up."""
 _SEALED_PATTERN: Final = get_args(Sealed)[1].pattern
-_PLACE: Final = re.compile(r"\{(\w+)\}")
+_PLACE: Final = re.compile(r"\{(\w+)(?: (\w+))?\}")
 _PART: Final = re.compile(r"\[([^\]]*)\]")
 
 
-class LogLine(View):
-    """One event in words."""
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Some words of a wording, read once: a template, and for each place in it the field, and that of its unit."""
 
-    position: int
-    recorded_at: Instant
-    project_id: UUID | None
-    stream_id: UUID
-    type: str
-    actor: str
-    level: Level
-    line: str
+    template: str
+    places: tuple[tuple[str, str | None], ...]
+    optional: bool
+
+    @classmethod
+    def of(cls, text: str, *, optional: bool) -> Self:
+        """Words with places in them."""
+        template = _PLACE.sub("%s", text.replace("%", "%%"))
+        return cls(template, tuple((name, unit or None) for name, unit in _PLACE.findall(text)), optional)
+
+    def said(self, payload: Payload) -> str:
+        """The words with their places filled; nothing where they are optional and a field in them is empty."""
+        told: list[str] = []
+        for name, unit in self.places:
+            value = payload.get(name)
+            if self.optional and (value is None or value == []):
+                return ""
+            told.append(f"{shown(value)} {unit_words(payload[unit])}" if unit else shown(value))
+        return self.template % tuple(told)
+
+
+def _parts(text: str) -> list[Part]:
+    # What the pattern captures stands at the odd places.
+    return [Part.of(words, optional=index % 2 == 1) for index, words in enumerate(_PART.split(text)) if words]
 
 
 @dataclass(frozen=True)
 class Wording:
-    """What an event says. `{field}` is a field of it; a part in `[...]` is left out when a field in it is empty."""
+    """What an event says. `{field}` is a field of it, `{amount unit}` one with the unit that another field names.
+
+    A part in `[...]` is left out when a field in it is empty.
+    """
 
     text: str
     level: Level = "info"
+    parts: list[Part] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "parts", _parts(self.text))
+
+    def said(self, payload: Payload) -> str:
+        """The text with its places filled."""
+        return "".join([part.said(payload) for part in self.parts])
 
 
 WORDINGS: dict[str, Wording] = {}
@@ -51,12 +79,12 @@ WORDINGS: dict[str, Wording] = {}
 
 def says(kind: type[Event], text: str, level: Level = "info") -> None:
     """Give an event type its line. Refused where the line names a field that the event lacks, or one that is sealed."""
-    for field in _PLACE.findall(text):
-        known = kind.model_fields.get(field)
-        if known is None:
-            raise TypeError(f"{kind.TYPE} has no field {field}")
+    for name in (each for place in _PLACE.findall(text) for each in place if each):
+        known = kind.model_fields.get(name)
+        if known is None or name in ENVELOPE:
+            raise TypeError(f"{kind.TYPE} has no field {name}")
         if holds_text([known.annotation, *known.metadata]):
-            raise TypeError(f"{kind.TYPE}: {field} holds sealed text, which no line may show")
+            raise TypeError(f"{kind.TYPE}: {name} holds sealed text, which no line may show")
     WORDINGS[kind.TYPE] = Wording(text, level)
 
 
@@ -71,59 +99,54 @@ def holds_text(annotations: Iterable[Any]) -> bool:
 def _fields_of(annotation: Any) -> Iterable[Any]:
     """What the fields of a value are annotated with; nothing for what is no value."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        for field in annotation.model_fields.values():
-            yield from (field.annotation, *field.metadata)
+        for each in annotation.model_fields.values():
+            yield from (each.annotation, *each.metadata)
 
 
-def line_of(event: Event, name: str | None) -> tuple[Level, str]:
+def line_of(kind: str, payload: Payload, name: str | None) -> tuple[Level, str]:
     """How loud, and what: `budget of project Notes: 0.5 USD held`."""
-    wording = WORDINGS.get(event.TYPE)
-    noun = AGGREGATE_OF[event.TYPE].TOPIC.replace("_", " ")
-    said = _worded(wording.text, event) if wording else _plain_fields(event)
-    line = f"{noun} {name}: {said}" if name else f"{noun}: {said}"
+    wording = WORDINGS.get(kind)
+    said = wording.said(payload) if wording else _plain_fields(kind, payload)
+    line = f"{_noun(kind)} {name}: {said}" if name else f"{_noun(kind)}: {said}"
     return wording.level if wording else "info", line[:LONGEST]
 
 
-def _worded(text: str, event: Event) -> str:
-    def part(found: re.Match[str]) -> str:
-        values = [getattr(event, field) for field in _PLACE.findall(found[1])]
-        return "" if any(value is None or value == [] for value in values) else found[1]
-
-    def place(found: re.Match[str]) -> str:
-        return shown(getattr(event, found[1]))
-
-    return _PLACE.sub(place, _PART.sub(part, text))
+@cache
+def _noun(kind: str) -> str:
+    return AGGREGATE_OF[kind].TOPIC.replace("_", " ")
 
 
-def _plain_fields(event: Event) -> str:
+def _plain_fields(kind: str, payload: Payload) -> str:
     told = [
-        f"{field}={text}"
-        for field in EVENT_TYPES[event.TYPE].model_fields
-        if field not in Event.model_fields and field != "originator_topic" and (text := shown(getattr(event, field)))
+        f"{name}={text}"
+        for name in EVENT_TYPES[kind].model_fields
+        if name not in ENVELOPE and (text := shown(payload.get(name)))
     ]
-    return " ".join([event.TYPE.partition(".")[2].replace("_", " "), *told])
+    return " ".join([kind.partition(".")[2].replace("_", " "), *told])
 
 
 def shown(value: object) -> str:
     """A plain value in words; nothing for sealed text and for whatever is not plain."""
-    if value is None:
-        return ""
-    if isinstance(value, list | tuple):
-        return ", ".join(filter(None, (shown(each) for each in cast("Sequence[object]", value))))
-    for kind, spelled in _SPELLINGS:
-        if isinstance(value, kind):
-            return spelled(value)
-    return " ".join(filter(None, (shown(getattr(value, field, None)) for field in ("kind", "name"))))
+    spelled = _SPELLINGS.get(type(value))
+    return spelled(value) if spelled else ""
 
 
-def _plain(text: str) -> str:
+def _list(values: list[object]) -> str:
+    return ", ".join(filter(None, map(shown, values)))
+
+
+def _value(fields: dict[str, object]) -> str:
+    return " ".join(filter(None, (shown(fields.get(each)) for each in ("kind", "name"))))
+
+
+def _text(text: str) -> str:
     return "" if SEALED.match(text) else text
 
 
-_SPELLINGS: Final[Sequence[tuple[Any, Callable[[Any], str]]]] = (
-    (bool, lambda yes: "yes" if yes else "no"),
-    (str, _plain),
-    (Decimal, money_text),
-    (datetime, instant_text),
-    ((int, UUID), str),
-)
+_SPELLINGS: Final[Mapping[type, Callable[[Any], str]]] = {
+    str: _text,
+    int: str,
+    bool: lambda yes: "yes" if yes else "no",
+    list: _list,
+    dict: _value,
+}

@@ -56,7 +56,7 @@ says(LlmJob.Started, "try {attempt} sent, to be answered by {hold_expires_at}")
 says(LlmJob.FirstToken, "try {attempt} began to answer after {first_token_ms} ms")
 says(
     LlmJob.Parked,
-    "parked: {requested} USD do not fit under {limit} USD of {scope} ({settled} spent, {held} held)",
+    "parked: {requested unit} do not fit under {limit unit} of {scope} ({settled} spent, {held} held)",
     "warning",
 )
 says(LlmJob.Shaped, "try {attempt} may write {max_output_tokens} tokens of {asked}: a budget is short", "warning")
@@ -72,21 +72,36 @@ says(LlmJob.ResultDelivered, "outcome delivered to {to}")
 
 # --- money ---
 
-says(Budget.Opened, "opened with {limit} ({name})")
-says(Budget.Reopened, "opened again with {limit} ({name})")
-says(Budget.LimitAdded, "limited to {limit} besides ({name})")
+CHARGE = "{amount} USD, {input_tokens} input and {output_tokens} output tokens"
+"""What an attempt may use, or has used: a budget may limit all three."""
+
+says(Budget.Opened, "opened with {limit unit} ({name})")
+says(Budget.Reopened, "opened again with {limit unit} ({name})")
+says(Budget.LimitAdded, "limited to {limit unit} besides ({name})")
 says(Budget.LimitChanged, "limit changed from {previous} to {limit} ({name})")
 says(Budget.LimitRemoved, "limit {name} removed")
 says(Budget.WindowRolled, "next window of {name}: {settled} spent and {held} held no longer count")
-says(Budget.Reserved, "{amount} USD held for try {attempt_id}")
-says(Budget.Settled, "{amount} USD spent of {held} USD held for try {attempt_id}")
-says(Budget.Released, "{amount} USD released: try {attempt_id} cost nothing")
-says(Budget.HoldExpired, "{amount} USD count as spent: nobody reported try {attempt_id} in time", "warning")
-says(Budget.Adjusted, "corrected by {delta} USD for try {attempt_id}", "warning")
-says(Budget.ThresholdCrossed, "{percent} % of {limit} reached ({name}): {settled} spent, {held} held", "warning")
-says(Budget.JobParked, "job {job_id} waits for {requested} USD", "warning")
+says(Budget.Reserved, f"{CHARGE} held for try {{attempt_id}}")
+says(
+    Budget.Settled,
+    f"{CHARGE} spent by try {{attempt_id}}; held were {{held}} USD,"
+    " {held_input_tokens} and {held_output_tokens} tokens",
+)
+says(Budget.Released, f"{CHARGE} released: try {{attempt_id}} cost nothing")
+says(Budget.HoldExpired, f"{CHARGE} count as spent: nobody reported try {{attempt_id}} in time", "warning")
+says(
+    Budget.Adjusted,
+    "corrected by {delta} USD, {input_delta} input and {output_delta} output tokens for try {attempt_id}",
+    "warning",
+)
+says(Budget.ThresholdCrossed, "{percent} % of {limit unit} reached ({name}): {settled} spent, {held} held", "warning")
+says(
+    Budget.JobParked,
+    "job {job_id} waits for {requested} USD, {input_tokens} input and {output_tokens} output tokens",
+    "warning",
+)
 says(Budget.JobUnparked, "job {job_id} waits no longer")
-says(Budget.Overdrawn, "overdrawn: try {attempt_id} took {amount} {unit}, {held} were held", "error")
+says(Budget.Overdrawn, "overdrawn: try {attempt_id} took {amount unit}, {held unit} were held", "error")
 says(Budget.Closed, "closed")
 says(CostSettings.Chosen, "cost settings chosen")
 says(CostSettings.Changed, "cost settings changed")

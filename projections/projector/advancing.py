@@ -86,9 +86,11 @@ async def advance(connection: Connection, projection: Projection, of: Generation
 def _readable(
     projection: Projection, of: Generation, batch: Slice, heard: list[Applied]
 ) -> tuple[Slice, list[Applied]]:
-    stop = next((each.stored for each in heard if each.from_the_future), None)
-    if stop is None:
+    kinds = {(each.stored.type, each.stored.schema_version): each for each in reversed(heard)}
+    ahead = [each.stored for each in kinds.values() if each.from_the_future]
+    if not ahead:
         return batch, heard
+    stop = min(ahead, key=lambda each: each.position)
     if stop.position - 1 <= of.position:
         raise newer(projection, of, stop)
     return Slice(batch.after, stop.position - 1, batch.items), [

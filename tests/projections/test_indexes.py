@@ -46,7 +46,12 @@ LISTS: list[tuple[type[Projection], LiteralString, LiteralString]] = [
     (LlmJobs, "llm_jobs", "true order by queued_position desc"),
     (LlmJobs, "llm_jobs", "status = 'queued' order by queued_position desc"),
     (SystemLog, "system_log", "true order by position desc"),
+    (SystemLog, "system_log", "level <> 'info' order by position desc"),
     (SystemLog, "system_log", "level = 'error' order by position desc"),
+    (SystemLog, "system_log", "project_id = %(id)s order by position desc"),
+    (SystemLog, "system_log", "stream_id = %(id)s order by position desc"),
+    (SystemLog, "system_log", "type = 'project.failed' order by position desc"),
+    (SystemLog, "system_log", "actor = 'owner' order by position desc"),
 ]
 
 

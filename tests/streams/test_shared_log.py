@@ -8,6 +8,7 @@ from uuid import UUID
 import pytest
 
 from adapters.memory import MemoryStore
+from domain.errors import Unavailable
 from domain.log import StoredEvent
 from projections.projector import Slice
 from streams.shared_log import SharedLog
@@ -19,6 +20,7 @@ class CountingStore(MemoryStore):
     """The log in memory, counting how often it is asked."""
 
     reads = 0
+    away = False
 
     async def read(
         self,
@@ -30,6 +32,8 @@ class CountingStore(MemoryStore):
         up_to: int | None = None,
     ) -> Sequence[StoredEvent]:
         self.reads += 1
+        if self.away:
+            raise Unavailable("the database is away")
         return await super().read(after, limit, project_id=project_id, types=types, up_to=up_to)
 
 
@@ -68,6 +72,48 @@ async def test_followers_in_step_take_the_same_events(shared: SharedLog, log: Wr
 async def test_followers_that_start_together_read_once(shared: SharedLog, log: Writing) -> None:
     found = await asyncio.gather(*(shared.after(name, 0) for name in "abcd"))
     assert len({id(each) for each in found}) == 1
+    assert reads(log) <= 2  # the next slice is on its way
+
+
+async def test_the_next_slice_is_read_while_this_one_is_applied(shared: SharedLog, log: Writing) -> None:
+    first = await shared.after("a", 0)
+    await asyncio.sleep(0)
+    assert reads(log) == 2
+    second = await shared.after("a", first.up_to)
+    assert reads(log) == 2
+    assert [each.stored.position for each in second.items] == list(range(11, 21))
+
+
+async def test_nothing_is_read_ahead_of_the_head(shared: SharedLog, log: Writing) -> None:
+    assert (await shared.after("a", 195)).up_to == 200
+    await asyncio.sleep(0)
+    assert reads(log) == 1
+
+
+async def test_one_behind_takes_nothing_from_those_in_front(shared: SharedLog, log: Writing) -> None:
+    front = (await shared.after("front", 100)).up_to
+    await asyncio.sleep(0)
+    await shared.after("behind", 0)
+    assert reads(log) == 3
+    assert (await shared.after("front", front)).after == front
+    assert reads(log) == 3
+
+
+async def test_a_failure_to_read_ahead_is_told_once_and_read_over(shared: SharedLog, log: Writing) -> None:
+    first = await shared.after("a", 0)
+    assert isinstance(log.store, CountingStore)
+    log.store.away = True
+    await asyncio.sleep(0)
+    with pytest.raises(Unavailable):
+        await shared.after("a", first.up_to)
+    log.store.away = False
+    assert (await shared.after("a", first.up_to)).after == first.up_to
+
+
+async def test_a_log_that_is_closed_reads_no_further(shared: SharedLog, log: Writing) -> None:
+    await shared.after("a", 0)
+    await shared.close()
+    await asyncio.sleep(0)
     assert reads(log) == 1
 
 
