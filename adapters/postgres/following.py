@@ -35,7 +35,7 @@ _RENEW: Final = (
     "update leases set heartbeat_at = clock_timestamp() where resource = any(%s::uuid[]) and holder = %s"
     " and heartbeat_at >= clock_timestamp() - make_interval(secs => %s) returning resource"
 )
-_RELEASE: Final = "delete from leases where resource = %s and holder = %s"
+_RELEASE: Final = "delete from leases where resource = any(%s::uuid[]) and holder = %s"
 _SWEEP: Final = "delete from leases where heartbeat_at < clock_timestamp() - make_interval(secs => %s)"
 _READY: Final = (
     "select job_id from llm_jobs where status = 'queued' and (not_before is null or not_before <= clock_timestamp())"
@@ -115,9 +115,9 @@ class PostgresLeases(_OverPool):
         """The holder lives, and these are still its own; what is stale may be somebody else's at any moment."""
         return {row[0] for row in await self._rows(_RENEW, [list(resources), holder, stale_after])}
 
-    async def release(self, resource: UUID, holder: str) -> None:
-        """The holder is done with it."""
-        await self._run(_RELEASE, [resource, holder])
+    async def release(self, resources: Sequence[UUID], holder: str) -> None:
+        """The holder is done with these."""
+        await self._run(_RELEASE, [list(resources), holder])
 
     async def sweep(self, stale_for: float) -> None:
         """What nobody gave back and nobody else took; a lease as stale as that means the same as none."""

@@ -26,7 +26,8 @@ from domain.values import INLINE_TEXT, MONEY_DIGITS, ZERO, Text
 from streams.dispatcher.billing import Billing
 from streams.dispatcher.outcomes import Reports, Timing
 from streams.dispatcher.pace import Pace
-from streams.prompts import Prompts
+from streams.gathering import Gathering
+from streams.prompts import Prompts, job_of
 
 RETRY_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0)
 BEHIND_SECONDS = 0.2
@@ -58,6 +59,11 @@ class Spending:
     pace: Pace = field(default_factory=Pace)
     told: set[str] = field(default_factory=set[str])
     """Oddities of providers' bills that were warned of."""
+    history: Gathering[UUID, Sequence[StoredEvent]] = field(init=False, repr=False, compare=False)
+    """A job's events as the log has them now; jobs that are asked for at the same time are read at once."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "history", Gathering(self.reader.read_streams))
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,14 +106,16 @@ class AttemptRun:
         cls,
         spending: Spending,
         worker: str,
-        queued: StoredEvent,
+        job_id: UUID,
         *,
         attempt: int | None = None,
         is_leased: Callable[[], bool] = lambda: True,
     ) -> "AttemptRun":
         """The next attempt of a queued job as the log has it now, or the one with this number."""
-        job = await spending.prompts.job(queued.stream_id)
-        return cls(spending, worker, job, job.attempt + 1 if attempt is None else attempt, queued, is_leased=is_leased)
+        history = await spending.history(job_id)
+        job = job_of(job_id, history)
+        number = job.attempt + 1 if attempt is None else attempt
+        return cls(spending, worker, job, number, history[0], is_leased=is_leased)
 
     def abort(self) -> None:
         """Give up the call: its job was cancelled, or given to another worker. What it cost is recorded all the same.
@@ -135,7 +143,7 @@ class AttemptRun:
         # The job's version is part of the key: after parking it is admitted anew under the same attempt number.
         if not await self._send(prepared.admission, f"admit|{self.job.id}|{self.job.version}"):
             return self._with.pace.again_seconds
-        history = await self._with.reader.read_stream(self.job.id)
+        history = await self._with.history(self.job.id)
         if any(each.type == LlmJob.Admitted.TYPE and each.payload()["attempt"] == self.attempt for each in history):
             self._aborted = self._aborted or history[-1].type != LlmJob.Started.TYPE
             await self._call(
@@ -148,7 +156,7 @@ class AttemptRun:
     async def _prepare(self) -> _Prepared:
         job = self.job
         model = await self._with.models.get(job.provider, job.project_id)
-        messages = await self._with.prompts.messages(job)
+        messages = await self._with.prompts.messages(job, self._queued)
         quote = self._with.prices.quote(job.provider, job.model, self._billing.on)
         request = ModelRequest(
             attempt_id=attempt_id(job.id, self.attempt),
