@@ -32,6 +32,8 @@ from streams.prompts import Prompts, job_of
 RETRY_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0)
 BEHIND_SECONDS = 0.2
 """How long a job is left alone after it was looked at: the queue's read model may still show it as it was before."""
+FIRST_TOKEN_SECONDS = 0.2
+"""An answer that is whole so soon after its first token is not announced besides: its completion says when it began."""
 T = TypeVar("T")
 log = structlog.get_logger("toybox.dispatcher")
 
@@ -93,6 +95,7 @@ class AttemptRun:
         self._is_leased = is_leased
         self._started_at = 0.0
         self._first_token_ms: int | None = None
+        self._announcing: asyncio.TimerHandle | None = None
         self._telling: asyncio.Task[None] | None = None
         self._calling: asyncio.Task[Any] | None = None
         self._aborted = False
@@ -166,15 +169,13 @@ class AttemptRun:
             temperature=job.temperature,
             deadline=0,
         )
-        bound, least = (
-            bound_of(
-                quote,
-                input_upper_bound=request.input_upper_bound,
-                max_output_tokens=output,
-                conditions=model.conditions(request),
-            )
-            for output in (job.max_output_tokens, 1)
-        )
+        conditions, read = model.conditions(request), request.input_upper_bound
+
+        def most(output: int) -> Decimal:
+            return bound_of(quote, input_upper_bound=read, max_output_tokens=output, conditions=conditions)
+
+        bound = most(job.max_output_tokens)
+        least = bound if job.min_output_tokens is None else most(1)
         return _Prepared(model, request, await self._admission(request, bound, least, quote))
 
     async def _admission(self, request: ModelRequest, bound: Decimal, least: Decimal, quote: Quote) -> AdmitLlmJob:
@@ -187,7 +188,7 @@ class AttemptRun:
             bound=bound,
             input_bound=request.input_upper_bound,
             output_bound=request.max_output_tokens,
-            output_price=_output_price(bound, least, request.max_output_tokens),
+            output_price=_output_price(self.job, bound, least),
             rate_id=quote.name,
             request=await self._keep(_as_json(request.messages)),
             hold_seconds=self.job.timeout_seconds + pace.grace_seconds,
@@ -230,6 +231,8 @@ class AttemptRun:
             raise ModelError("cancelled", "the job was cancelled during its call", sent=True) from None
         finally:
             self._calling = None
+            if self._announcing:
+                self._announcing.cancel()
 
     async def _stream(self, model: LanguageModel, request: ModelRequest) -> ModelReply:
         async with aclosing(model.stream(request)) as pieces:
@@ -238,8 +241,7 @@ class AttemptRun:
                     return piece
                 if self._first_token_ms is None:
                     self._first_token_ms = self._since_start()
-                    # Beside the stream, which must not wait for the log.
-                    self._telling = asyncio.create_task(self._tell_of_first_token(self._first_token_ms))
+                    self._announcing = asyncio.get_running_loop().call_later(FIRST_TOKEN_SECONDS, self._announce)
         raise ModelError("cut_stream", "the provider's answer ended without a result", sent=True)
 
     async def _take(self, reply: ModelReply, queue_ms: int) -> None:
@@ -267,6 +269,10 @@ class AttemptRun:
         if self._telling:
             await asyncio.wait([self._telling])  # how it began stands before how it ended
         return await _until_available("an outcome waits", self.job, lambda: self._send(outcome, key))
+
+    def _announce(self) -> None:
+        # Beside the stream, which must not wait for the log.
+        self._telling = asyncio.create_task(self._tell_of_first_token(self._first_token_ms or 0))
 
     async def _tell_of_first_token(self, milliseconds: int) -> None:
         # Nice to know while the answer goes on, and not worth a second try: the completion says it again.
@@ -320,9 +326,13 @@ def _as_json(messages: tuple[Message, ...]) -> str:
     return orjson.dumps([{"role": each.role, "content": each.content} for each in messages]).decode()
 
 
-def _output_price(bound: Decimal, least: Decimal, output: int) -> Decimal | None:
-    """What one output token less certainly takes off the bound, known from the bound with one token only."""
-    if output == 1:
+def _output_price(job: LlmJob, bound: Decimal, least: Decimal) -> Decimal | None:
+    """What one output token less certainly takes off the bound, known from the bound with one token only.
+
+    Nobody asks it of a job that may not be cut down.
+    """
+    output = job.max_output_tokens
+    if output == 1 or job.min_output_tokens is None:
         return None
     smallest = Decimal(1).scaleb(-MONEY_DIGITS)
     return max(((bound - least - smallest) / (output - 1)).quantize(smallest, ROUND_FLOOR), ZERO)

@@ -20,6 +20,8 @@ from streams.gathering import Gathering
 
 LOOKS = (0.02, 0.05, 0.1, 0.2, 0.5)
 """Pauses after news: the queue's read model follows the log a moment later, so one look is not enough."""
+GATHER_SECONDS = 0.005
+"""A busy worker looks again after so long: one look for all the slots that became free meanwhile."""
 SWEEP_SECONDS = 3_600.0
 """How often leases of workers that died are cleared away."""
 DEAD_SECONDS = 86_400.0
@@ -85,6 +87,10 @@ class Dispatcher:
                 seen = await self._spending.reader.head()
                 if await self._start_some(group):
                     looks = 0
+                    await asyncio.sleep(GATHER_SECONDS)
+                elif len(self._running) >= self._slots:
+                    await self._freed.wait()
+                    await asyncio.sleep(GATHER_SECONDS)
                 else:
                     pause = LOOKS[looks] if looks < len(LOOKS) else self._pace.poll_seconds
                     looks = 0 if await self._news(seen, self._no_longer_than(pause)) else looks + 1
