@@ -5,24 +5,16 @@
 
 import argparse
 import asyncio
-import os
-import subprocess
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
 from decimal import Decimal
-from pathlib import Path
 from uuid import UUID
 
-import orjson
 import psycopg
 import uvloop
 
 from bench.append import Server, a_server, prepare
-from bench.load.figures import Figures, Line, line
+from bench.load.figures import Figures
 from bench.load.llm_jobs import MODEL, PROVIDER, JobsOrder
-from bench.load.toybox_commands import CommandsOrder
 from bench.load.turns import _start, run
 from commands.budgets import OpenBudget
 from commands.handling import Caller, Command
@@ -33,7 +25,7 @@ from faults.crew.sending import quiet_logs
 from faults.overspend.stage import StageRunningProject
 from tests.support.postgres import fresh_database
 from tests.support.story import OWNER
-from toybox.system import System, running
+from toybox.system import running
 
 AT_ONCE = 256
 
