@@ -56,6 +56,13 @@ class Member:
         if self._process is not None and self._process.exitcode is not None:
             raise RuntimeError(self._ended(self._process.exitcode))
 
+    def died(self) -> bool:
+        """Whether it has killed itself; it ends in no other way."""
+        code = self._process.exitcode if self._process else None
+        if code not in (None, -signal.SIGKILL):
+            raise RuntimeError(self._ended(code))
+        return code is not None
+
     def kill(self) -> None:
         """Kill -9, then start the next life."""
         self.end()

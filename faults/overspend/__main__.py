@@ -6,69 +6,14 @@
 import argparse
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 
 import uvloop
-from psycopg.conninfo import conninfo_to_dict
 
-from adapters.postgres.embedded.postmaster import Postmaster
-from faults.dag.fleet import FORKS
 from faults.dag.process import only_complaints
-from faults.overspend.campaign import Campaign, cards, run
+from faults.overspend.campaign import Campaign, control, run
+from faults.overspend.ground import ground
 from faults.overspend.plants import EXPOSED_BY
-from faults.overspend.process import Order, build
-from faults.overspend.verdict import Verdict
-from projections.projector import PROJECTIONS
-from tests.support.postgres import fresh_database, server_folder
-
-
-@dataclass(frozen=True, slots=True)
-class Ground:
-    """Where campaigns take place: one server, a database with empty tables to copy, one data directory."""
-
-    server: str
-    template: str
-    data_dir: Path
-    home: Path
-
-    def campaign(self, campaign: Campaign) -> Verdict:
-        """One seed."""
-        return uvloop.run(run(campaign, self.server, self.template, self.data_dir, self.home))
-
-
-@contextmanager
-def ground() -> Iterator[Ground]:
-    """A server of its own, thrown away afterwards."""
-    with server_folder() as home:
-        postmaster = Postmaster(home / "data", {})
-        server = postmaster.start()
-        try:
-            with prepared(server, home) as made:
-                yield made
-        finally:
-            postmaster.stop()
-
-
-@contextmanager
-def prepared(server: str, home: Path) -> Iterator[Ground]:
-    """On a server that runs."""
-    with fresh_database(server) as conninfo:
-        data_dir = home / "toybox"
-        cards(data_dir)
-        uvloop.run(build(Order("template", ["projector"], conninfo, str(data_dir)), list(PROJECTIONS)))
-        FORKS.set_forkserver_preload(["faults.overspend.process", "faults.overspend.provider"])
-        yield Ground(server, str(conninfo_to_dict(conninfo)["dbname"]), data_dir, home)
-
-
-def control(plant: str, at: Ground, seed: int = 1) -> Verdict:
-    """A short campaign without blows against a planted bug."""
-    small = Campaign(
-        seed, jobs=80, workers=1, worker_kills=0, front_kills=0, projector_kills=0, stalls=0, patience=20, plant=plant
-    )
-    return at.campaign(small)
 
 
 def main() -> int:
@@ -87,7 +32,7 @@ def main() -> int:
     wanted = [only] if only else list(EXPOSED_BY) if plants == "too" else []
     with ground() as at:
         for seed in range(asked["seed"], asked["seed"] + (0 if only else seeds)):
-            verdict = at.campaign(replace(Campaign(**asked), seed=seed))
+            verdict = uvloop.run(run(replace(Campaign(**asked), seed=seed), at))
             bad += not verdict.clean
             print(
                 f"{time.monotonic() - began:7.1f} s ",
@@ -96,7 +41,7 @@ def main() -> int:
                 flush=True,
             )
         for plant in wanted:
-            verdict = control(plant, at, asked["seed"])
+            verdict = uvloop.run(control(plant, at, asked["seed"]))
             caught = verdict.counts[EXPOSED_BY[plant]] > 0
             bad += not caught
             print(f"planted {plant}: {'caught' if caught else 'NOT CAUGHT'}, {dict(verdict.counts)}", flush=True)

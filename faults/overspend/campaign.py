@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import secrets
 import time
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -9,21 +10,20 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from uuid import UUID
 
-import orjson
-
 from adapters.postgres.connections import pool
 from adapters.postgres.log import PostgresLog
 from domain.log import StoredEvent
 from faults.dag.fleet import FORKS, Member
-from faults.overspend.plan import CARD, Plan
+from faults.overspend.ground import Ground
+from faults.overspend.plan import Plan
 from faults.overspend.process import Order, begin
 from faults.overspend.provider import serve
 from faults.overspend.verdict import Verdict, judge
 from tests.support.postgres import fresh_database
 from tests.support.vendors.journal import read_journal
 
-STALL_SECONDS = 1.6
-"""Longer than a campaign's lease lasts."""
+STALL_SECONDS = 3.0
+"""Longer than a lease lasts, and longer than most holds: what such a worker reports comes after their expiry."""
 ENDS = {"llm_job.completed", "llm_job.failed", "llm_job.cancelled", "llm_job.parked"}
 GOES_ON = {"llm_job.queued", "llm_job.resumed", "llm_job.admitted", "llm_job.retry_scheduled", "llm_job.attempt_lost"}
 HOLD_ENDS = {"budget.settled", "budget.released", "budget.hold_expired"}
@@ -40,7 +40,7 @@ class Campaign:
     worker_kills: int = 6
     front_kills: int = 1
     projector_kills: int = 1
-    stalls: int = 1
+    stalls: int = 2
     patience: float = 90.0
     plant: str = ""
 
@@ -104,7 +104,7 @@ class Run:
         provider = self._provide(journal)
         members: list[Member] = []
         try:
-            url = f"http://127.0.0.1:{await _port(self._folder / 'port')}"
+            url = f"http://127.0.0.1:{await port_in(self._folder / 'port')}"
             front = replace(self._order, name="front", jobs=self._campaign.jobs, provider=url)
             self._front = Member(front, self._folder, begin)
             members = [self._projector, *self._workers, self._front]
@@ -189,24 +189,30 @@ class Run:
                 verdict.found("complaint", complaint)
 
 
-async def _port(address: Path) -> int:
+async def port_in(address: Path) -> int:
+    """Where the provider listens, as soon as it says so."""
+    return await asyncio.to_thread(_port_in, address)
+
+
+def _port_in(address: Path) -> int:
     for _ in range(1_000):
         if address.exists():
             return int(address.read_text())
-        await asyncio.sleep(0.02)
+        time.sleep(0.02)
     raise RuntimeError("the provider did not start")
 
 
-def cards(data_dir: Path) -> None:
-    """What the provider's models cost."""
-    prices = data_dir / "prices"
-    prices.mkdir(parents=True)
-    (prices / "liar.json").write_bytes(orjson.dumps(CARD))
-
-
-async def run(campaign: Campaign, server: str, template: str, data_dir: Path, home: Path) -> Verdict:
+async def run(campaign: Campaign, at: Ground) -> Verdict:
     """One seed in a copy of the template."""
-    folder = home / f"seed-{campaign.seed}-{campaign.plant or 'sound'}"
+    folder = at.home / f"{campaign.seed}-{secrets.token_hex(3)}"
     folder.mkdir()
-    with fresh_database(server, template=template) as conninfo:
-        return await Run(campaign, conninfo, data_dir, folder)()
+    with fresh_database(at.server, template=at.template) as conninfo:
+        return await Run(campaign, conninfo, at.data_dir, folder)()
+
+
+async def control(plant: str, at: Ground, seed: int = 1) -> Verdict:
+    """A short campaign without blows against a planted bug."""
+    small = Campaign(
+        seed, jobs=80, workers=1, worker_kills=0, front_kills=0, projector_kills=0, stalls=0, patience=20, plant=plant
+    )
+    return await run(small, at)

@@ -1,4 +1,4 @@
-"""The processes of the campaign: workers, a projector, and the front, which asks for everything that a person asks for."""
+"""The processes of the campaign: workers, a projector, and the front, which asks for all that people ask for."""
 
 import asyncio
 import os

@@ -1,9 +1,10 @@
-"""A provider that lies, stalls, stammers and breaks off, in a process of its own; its journal tells what it really did."""
+"""A provider that lies, stalls, stammers and breaks off, in a process of its own; its journal is honest."""
 
 import asyncio
 import json
 import os
 import random
+import re
 import socket
 import threading
 import time
@@ -38,10 +39,14 @@ HABITS: dict[str, int] = {
     "busy": 30,  # 529
     "server_error": 30,
     "malformed": 15,
+    "long": 0,  # more than fits into an event
 }
 """What it does with a request, by weight."""
-COUNTED = frozenset({"answer", "modest", "excessive", "stammering", "slow"})
+COUNTED = frozenset({"answer", "modest", "excessive", "stammering", "slow", "long"})
 """Habits that end with a count that can be believed, true or not."""
+WISH = re.compile(r"\[\[(\w+)\]\]")
+"""A prompt may ask for a habit: the first time that it comes, it gets it."""
+LONG = "word " * 5_000
 FREE = frozenset({"rate_limited", "quota", "busy"})
 """Habits that certainly cost nothing."""
 
@@ -56,10 +61,10 @@ class Turn:
     delay: float
 
     @classmethod
-    def of(cls, seed: int, attempt: str, asked: Asked) -> "Turn":
-        """The same for the same attempt of the same seed."""
+    def of(cls, seed: int, attempt: str, asked: Asked, wish: str | None = None) -> "Turn":
+        """The same for the same attempt of the same seed, unless somebody wishes for something."""
         rng = random.Random(f"{seed} {attempt}")
-        habit = rng.choices(list(HABITS), list(HABITS.values()))[0]
+        habit = wish or rng.choices(list(HABITS), list(HABITS.values()))[0]
         most = asked.max_tokens or 100
         wrote = rng.randint(most * 6 // 10, most)
         if habit == "modest":
@@ -78,7 +83,13 @@ class Turn:
         known = "answer" if self.habit in (*COUNTED, "stall") else self.habit
         raw = "data: {this is not JSON\n\n" if known == "malformed" else ""
         headers = (("retry-after-ms", "200"),) if known == "rate_limited" else ()
-        how = Behaviour(known, text="Because of this.", raw=raw, content_type="text/event-stream", headers=headers)  # type: ignore[arg-type]
+        how = Behaviour(
+            known,
+            text=LONG if self.habit == "long" else "Because of this.",
+            raw=raw,
+            content_type="text/event-stream",
+            headers=headers,
+        )  # type: ignore[arg-type]
         made = openai_protocol.answer(asked, body, how, number)
         if known == "answer":
             made.pieces = [self._counted(piece) for piece in made.pieces]
@@ -109,13 +120,23 @@ class LyingApp(VendorApp):
     def __init__(self, seed: int, journal: Journal) -> None:
         super().__init__(Script(), journal, key=None)
         self._seed = seed
+        self._wishes: set[str] = set()
+
+    def _wish(self, asked: Asked) -> str | None:
+        text = asked.texts[-1]
+        found = WISH.search(text)
+        if found is None:
+            return None
+        first = text not in self._wishes
+        self._wishes.add(text)
+        return found[1] if first else "answer"
 
     async def _call(self, protocol: ModuleType, body: bytes, headers: dict[str, str], receive: Any, send: Any) -> None:
         payload = json.loads(body)
         asked = protocol.check(payload, headers)
         assert isinstance(asked, Asked)
         attempt = headers["x-toybox-attempt"]
-        turn = Turn.of(self._seed, attempt, asked)
+        turn = Turn.of(self._seed, attempt, asked, self._wish(asked))
         number = self.journal.request(
             attempt_id=attempt, behaviour=turn.habit, told=turn.usage if turn.habit in COUNTED else None
         )

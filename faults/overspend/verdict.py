@@ -86,6 +86,7 @@ class Life:
     cost: Decimal | None = None
     estimated: bool = False
     overdrawn: bool = False
+    expired: bool = False
 
 
 class Audit:
@@ -105,7 +106,7 @@ class Audit:
                 verdict.found("log", f"position {stored.position}, version {stored.version} of {stored.stream_id}")
             self._take(stored, stored.payload())
 
-    def _take(self, stored: StoredEvent, said: Said) -> None:  # noqa: C901 -- a case for each kind of event
+    def _take(self, stored: StoredEvent, said: Said) -> None:  # noqa: C901, PLR0912 -- a case for each kind of event
         life = self.lives.get(said.get("attempt_id", ""))
         match stored.type:
             case "budget.opened" | "budget.reopened":
@@ -127,6 +128,7 @@ class Audit:
             case "budget.reserved" if life:
                 life.held_at = stored.recorded_at
             case "budget.settled" | "budget.hold_expired" if life:
+                life.expired = life.expired or stored.type == "budget.hold_expired"
                 life.settled[stored.stream_id] = life.settled.get(stored.stream_id, NOTHING) + Decimal(said["amount"])
             case "budget.adjusted" if life:
                 life.settled[stored.stream_id] += Decimal(said["delta"])
@@ -201,12 +203,7 @@ class Audit:
 
 def judge(verdict: Verdict, log: Sequence[StoredEvent], journal: Sequence[Said], whole: Decimal) -> None:
     """All that the log and the journal say; `whole` is what the global budget comes to in the end."""
-    checker = Checker().read(log)
-    for each in checker.close():
-        verdict.found(each.kind, f"position {each.position}: {each.said}")
-    audit = Audit(verdict, log)
-    audit.sums()
-    audit.requests(journal)
+    checker, audit = judge_money(verdict, log, journal)
     _usable(verdict, checker, audit, whole)
     told = Counter(each.type for each in log)
     verdict.figures |= {
@@ -223,6 +220,17 @@ def judge(verdict: Verdict, log: Sequence[StoredEvent], journal: Sequence[Said],
         "cancelled": told["llm_job.cancelled"],
         "rolled": told["budget.window_rolled"],
     }
+
+
+def judge_money(verdict: Verdict, log: Sequence[StoredEvent], journal: Sequence[Said]) -> tuple[Checker, Audit]:
+    """No overspending, no request without its hold, no cost but the right one."""
+    checker = Checker().read(log)
+    for each in checker.close():
+        verdict.found(each.kind, f"position {each.position}: {each.said}")
+    audit = Audit(verdict, log)
+    audit.sums()
+    audit.requests(journal)
+    return checker, audit
 
 
 def _usable(verdict: Verdict, checker: Checker, audit: Audit, whole: Decimal) -> None:
