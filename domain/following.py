@@ -66,8 +66,8 @@ class Leases(Protocol):
         """The holder lives and works on these; answers those that are still its own. A stale lease stays lost."""
         ...
 
-    async def release(self, resource: UUID, holder: str) -> None:
-        """The holder is done with it."""
+    async def release(self, resources: Sequence[UUID], holder: str) -> None:
+        """The holder is done with these."""
         ...
 
     async def sweep(self, stale_for: float) -> None:

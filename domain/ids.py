@@ -1,5 +1,7 @@
 """Ids that are derived from names, so that every process finds the same stream without a look-up."""
 
+from collections.abc import Sequence
+from functools import lru_cache
 from typing import Literal
 from uuid import UUID
 
@@ -52,8 +54,23 @@ def library_agent_id(name: str) -> UUID:
 
 def budget_id(scope: Scope) -> UUID:
     """The one budget of a scope; it holds its limits and their windows."""
-    more = [each for each in (scope.provider, scope.model, scope.key_id) if each is not None]
-    return derived_id("budget", scope.kind, scope.project_id, scope.phase, scope.agent_id, *more)
+    return _budget_id(
+        scope.kind, scope.project_id, scope.phase, scope.agent_id, scope.provider, scope.model, scope.key_id
+    )
+
+
+@lru_cache(4096)
+def _budget_id(
+    kind: str,
+    project_id: UUID | None,
+    phase: str | None,
+    agent: UUID | None,
+    provider: str | None,
+    model: str | None,
+    key_id: UUID | None,
+) -> UUID:
+    more = [each for each in (provider, model, key_id) if each is not None]
+    return derived_id("budget", kind, project_id, phase, agent, *more)
 
 
 def scopes_of(
@@ -66,6 +83,18 @@ def scopes_of(
     key_id: UUID | None = None,
 ) -> list[Scope]:
     """Every scope that pays for a job, in the one order in which budgets are asked: the widest first."""
+    return list(_scopes_of(project_id, phase, agent, provider, model, key_id))
+
+
+@lru_cache(4096)
+def _scopes_of(
+    project_id: UUID | None,
+    phase: str | None,
+    agent: UUID | None,
+    provider: str | None,
+    model: str | None,
+    key_id: UUID | None,
+) -> Sequence[Scope]:
     found = [Scope(kind="global")]
     if provider:
         found.append(Scope(kind="provider", provider=provider))
@@ -107,6 +136,7 @@ def checkpoint_id(agent: UUID, run: int, attempt: int) -> UUID:
     return derived_id("checkpoint", agent, run, attempt)
 
 
+@lru_cache(1)
 def cost_settings_id() -> UUID:
     """The one set of cost settings."""
     return derived_id("cost-settings")

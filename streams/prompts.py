@@ -37,11 +37,14 @@ class Prompts:
 
     async def job(self, job_id: UUID) -> LlmJob:
         """The job as the log has it now."""
-        return _folded(LlmJob, job_id, await self.reader.read_stream(job_id))
+        return job_of(job_id, await self.reader.read_stream(job_id))
 
-    async def messages(self, job: LlmJob) -> tuple[Message, ...]:
-        """The conversation to send. Refused when it cannot be made: a template's fault, or an erased text."""
-        queued = (await self.reader.read_stream(job.id, limit=1))[0]
+    async def messages(self, job: LlmJob, queued: StoredEvent | None = None) -> tuple[Message, ...]:
+        """The conversation to send. Refused when it cannot be made: a template's fault, or an erased text.
+
+        Whoever has the job's first event at hand spares the log a question.
+        """
+        queued = queued or (await self.reader.read_stream(job.id, limit=1))[0]
         asked = queued.payload()["messages"]
         if asked is not None:
             text = await self.text(job.project_id or job.id, Text.model_validate(asked))
@@ -104,6 +107,11 @@ class Prompts:
             else:
                 found.append("")
         return found
+
+
+def job_of(job_id: UUID, history: Iterable[StoredEvent]) -> LlmJob:
+    """The job as its history has it."""
+    return _folded(LlmJob, job_id, history)
 
 
 def _input(kind: str, plain: str) -> str | int | Decimal:

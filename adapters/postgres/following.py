@@ -15,8 +15,12 @@ from domain.following import Due, LostJob, ParkedReaction
 LEASE_SECONDS: Final = 10.0
 """How long a lease lasts that is not renewed, unless the installation keeps another pace."""
 _LOAD: Final = "select reaction, position from reaction_positions where reaction = any(%s)"
+# What a crash of the server takes back here is done again, by somebody else or under the same command ids: no commit
+# of these has to wait for the disk, where the log's own commits would wait behind it.
+_UNHURRIED: Final = "(select set_config('synchronous_commit', 'off', true)) as unhurried"
 _ADVANCE: Final = (
-    "insert into reaction_positions (reaction, position) select * from unnest(%s::text[], %s::bigint[])"
+    "insert into reaction_positions (reaction, position) select reaction, position"
+    f" from unnest(%s::text[], %s::bigint[]) as new (reaction, position), {_UNHURRIED}"
     " on conflict (reaction) do update set position = greatest(reaction_positions.position, excluded.position),"
     " updated_at = clock_timestamp()"
 )
@@ -27,15 +31,16 @@ _PARK: Final = (
 _PARKED: Final = "select reaction, key, position, reason, parked_at from reaction_parked order by position"
 _UNPARK: Final = "delete from reaction_parked where reaction = %s and position = %s"
 _CLAIM: Final = (
-    "insert into leases (resource, holder) select unnest(%s::uuid[]), %s"
+    f"insert into leases (resource, holder) select resource, %s from unnest(%s::uuid[]) as new (resource), {_UNHURRIED}"
     " on conflict (resource) do update set holder = excluded.holder, heartbeat_at = clock_timestamp()"
     " where leases.heartbeat_at < clock_timestamp() - make_interval(secs => %s) returning resource"
 )
 _RENEW: Final = (
-    "update leases set heartbeat_at = clock_timestamp() where resource = any(%s::uuid[]) and holder = %s"
+    f"update leases set heartbeat_at = clock_timestamp() from {_UNHURRIED}"
+    " where resource = any(%s::uuid[]) and holder = %s"
     " and heartbeat_at >= clock_timestamp() - make_interval(secs => %s) returning resource"
 )
-_RELEASE: Final = "delete from leases where resource = %s and holder = %s"
+_RELEASE: Final = f"delete from leases using {_UNHURRIED} where resource = any(%s::uuid[]) and holder = %s"
 _SWEEP: Final = "delete from leases where heartbeat_at < clock_timestamp() - make_interval(secs => %s)"
 _READY: Final = (
     "select job_id from llm_jobs where status = 'queued' and (not_before is null or not_before <= clock_timestamp())"
@@ -109,15 +114,15 @@ class PostgresLeases(_OverPool):
 
     async def claim(self, resources: Sequence[UUID], holder: str, stale_after: float) -> set[UUID]:
         """What is free or stale becomes the holder's."""
-        return {row[0] for row in await self._rows(_CLAIM, [list(resources), holder, stale_after])}
+        return {row[0] for row in await self._rows(_CLAIM, [holder, list(resources), stale_after])}
 
     async def renew(self, resources: Sequence[UUID], holder: str, stale_after: float) -> set[UUID]:
         """The holder lives, and these are still its own; what is stale may be somebody else's at any moment."""
         return {row[0] for row in await self._rows(_RENEW, [list(resources), holder, stale_after])}
 
-    async def release(self, resource: UUID, holder: str) -> None:
-        """The holder is done with it."""
-        await self._run(_RELEASE, [resource, holder])
+    async def release(self, resources: Sequence[UUID], holder: str) -> None:
+        """The holder is done with these."""
+        await self._run(_RELEASE, [list(resources), holder])
 
     async def sweep(self, stale_for: float) -> None:
         """What nobody gave back and nobody else took; a lease as stale as that means the same as none."""

@@ -28,6 +28,7 @@ def profiled(wanted: bool) -> Iterator[None]:  # noqa: FBT001 -- `with profiled(
         stats = pstats.Stats(profile, stream=sys.stderr)
         _print_packages(stats)
         stats.sort_stats("tottime").print_stats(LINES)
+        stats.sort_stats("cumulative").print_stats(3 * LINES)
 
 
 def _print_packages(stats: pstats.Stats) -> None:

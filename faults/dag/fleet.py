@@ -8,14 +8,14 @@ import signal
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any, Self
 
 from faults.crew.fleet import ROOT
-from faults.dag.process import Order, begin
+from faults.dag.process import begin
 from tests.support.vendors.app import KEY
 
 STALL_SECONDS = 4.5
@@ -30,8 +30,10 @@ FORKS.set_forkserver_preload(["faults.dag.process"])
 class Member:
     """One process through all of its lives."""
 
-    def __init__(self, order: Order, folder: Path) -> None:
+    def __init__(self, order: Any, folder: Path, target: Callable[[Any, Path], None] = begin) -> None:
         self._order = order
+        """A dataclass with a name, which each life gets as its own."""
+        self._target = target
         self.name = order.name
         self.life = 0
         self.kills = 0
@@ -46,7 +48,7 @@ class Member:
     def start(self) -> None:
         """The next life."""
         self.life += 1
-        self._process = FORKS.Process(target=begin, args=(replace(self._order, name=self.alias), self.errors))
+        self._process = FORKS.Process(target=self._target, args=(replace(self._order, name=self.alias), self.errors))
         self._process.start()
 
     def check(self) -> None:
@@ -54,20 +56,27 @@ class Member:
         if self._process is not None and self._process.exitcode is not None:
             raise RuntimeError(self._ended(self._process.exitcode))
 
+    def died(self) -> bool:
+        """Whether it has killed itself; it ends in no other way."""
+        code = self._process.exitcode if self._process else None
+        if code not in (None, -signal.SIGKILL):
+            raise RuntimeError(self._ended(code))
+        return code is not None
+
     def kill(self) -> None:
         """Kill -9, then start the next life."""
         self.end()
         self.kills += 1
         self.start()
 
-    async def stall(self) -> None:
+    async def stall(self, seconds: float = STALL_SECONDS) -> None:
         """Stop it for longer than its leases last, then let it go on."""
         process = self._process
         assert process is not None
         assert process.pid is not None
         os.kill(process.pid, signal.SIGSTOP)
         try:
-            await asyncio.sleep(STALL_SECONDS)
+            await asyncio.sleep(seconds)
         finally:
             if process.is_alive():
                 os.kill(process.pid, signal.SIGCONT)

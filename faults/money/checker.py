@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -26,7 +26,7 @@ class Finding:
     said: str
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Use:
     """What one attempt takes of one limit, and since when it counts."""
 
@@ -53,20 +53,24 @@ class LimitBook:
     begins_at: datetime = ALWAYS
     ends_at: datetime | None = None
     uses: dict[str, Use] = field(default_factory=dict[str, Use])
+    used: Decimal = NOTHING
+    """Settled and held in the present window."""
+    explained: Decimal = NOTHING
+    """What `budget.overdrawn` said was charged over holds in the present window."""
 
-    def present(self) -> list[Use]:
-        """Those that count in the present window."""
-        return [each for each in self.uses.values() if each.counts_from >= self.starts_at]
+    def put(self, attempt: str, use: Use) -> None:
+        """What an attempt takes is something else now. Uses are never changed in place: sums would miss it."""
+        for each, sign in ((self.uses.get(attempt), -1), (use, 1)):
+            if each and each.counts_from >= self.starts_at:
+                self.used += sign * each.amount
+                self.explained += sign * each.excess
+        self.uses[attempt] = use
 
-    @property
-    def used(self) -> Decimal:
-        """Settled and held."""
-        return sum((each.amount for each in self.present()), NOTHING)
-
-    @property
-    def explained(self) -> Decimal:
-        """What `budget.overdrawn` said was charged over holds."""
-        return sum((each.excess for each in self.present()), NOTHING)
+    def count(self) -> None:
+        """Sum up anew what counts, because the window or the excess of all has changed."""
+        present = [each for each in self.uses.values() if each.counts_from >= self.starts_at]
+        self.used = sum((each.amount for each in present), NOTHING)
+        self.explained = sum((each.excess for each in present), NOTHING)
 
 
 @dataclass(slots=True)
@@ -122,6 +126,10 @@ class Checker:
                 self._judge(book, stored)
         return self
 
+    def limits(self, budget: UUID) -> Mapping[str, LimitBook]:
+        """The limits of a budget as they stand, by name."""
+        return self._budgets[budget].limits
+
     def close(self, *, grace: timedelta = timedelta(minutes=5)) -> list[Finding]:
         """What is wrong with all of it: also holds that nobody ended, and holds without their admission."""
         for command in self._admitted.keys() | self._reserved.keys():
@@ -162,8 +170,8 @@ class Checker:
     @staticmethod
     def _set(limit: LimitBook, said: Payload) -> None:
         limit.limit = Decimal(said["limit"])
-        for use in limit.uses.values():
-            use.excess = NOTHING
+        limit.uses = {attempt: replace(use, excess=NOTHING) for attempt, use in limit.uses.items()}
+        limit.count()
 
     @staticmethod
     def _removed(book: BudgetBook, said: Payload, _stored: StoredEvent) -> None:
@@ -189,6 +197,7 @@ class Checker:
         else:
             self._check_midnights(limit.window, starts, ends, stored)
         limit.starts_at, limit.begins_at, limit.ends_at = starts, begins, ends
+        limit.count()
 
     def _check_midnights(self, window: Payload, starts: datetime, ends: datetime, stored: StoredEvent) -> None:
         zone = ZoneInfo(window["time_zone"])
@@ -214,7 +223,7 @@ class Checker:
         for name, limit in book.limits.items():
             if limit.ends_at and stored.recorded_at >= limit.ends_at:
                 self._found("late hold", stored, f"{attempt} in {name}, whose window was over at {limit.ends_at}")
-            limit.uses[attempt] = Use(limit.begins_at, _amount(said, limit.unit))
+            limit.put(attempt, Use(limit.begins_at, _amount(said, limit.unit)))
 
     def _ended(self, book: BudgetBook, said: Payload, stored: StoredEvent) -> None:
         attempt = said["attempt_id"]
@@ -226,8 +235,9 @@ class Checker:
         for limit in book.limits.values():
             if use := limit.uses.get(attempt):
                 spent = {"budget.settled": said, "budget.hold_expired": book.charges[attempt]}.get(stored.type)
-                use.settled = _amount(spent, limit.unit) if spent else NOTHING
-                self._explains(use, attempt, stored)
+                ended = replace(use, settled=_amount(spent, limit.unit) if spent else NOTHING)
+                limit.put(attempt, ended)
+                self._explains(ended, attempt, stored)
 
     def _adjusted(self, book: BudgetBook, said: Payload, stored: StoredEvent) -> None:
         attempt = said["attempt_id"]
@@ -238,8 +248,9 @@ class Checker:
         deltas = {"amount": said["delta"], "input_tokens": said["input_delta"], "output_tokens": said["output_delta"]}
         for limit in book.limits.values():
             if use := limit.uses.get(attempt):
-                use.settled = use.amount + _amount(deltas, limit.unit)
-                self._explains(use, attempt, stored)
+                ended = replace(use, settled=use.amount + _amount(deltas, limit.unit))
+                limit.put(attempt, ended)
+                self._explains(ended, attempt, stored)
 
     def _explains(self, use: Use, attempt: str, stored: StoredEvent) -> None:
         if use.amount > use.held and use.excess == NOTHING:
@@ -249,7 +260,7 @@ class Checker:
     def _overdrawn(book: BudgetBook, said: Payload, _stored: StoredEvent) -> None:
         for limit in book.limits.values():
             if limit.unit == said["unit"] and (use := limit.uses.get(said["attempt_id"])):
-                use.excess = Decimal(said["amount"]) - Decimal(said["held"])
+                limit.put(said["attempt_id"], replace(use, excess=Decimal(said["amount"]) - Decimal(said["held"])))
 
     def _judge(self, book: BudgetBook, stored: StoredEvent) -> None:
         for name, limit in book.limits.items():

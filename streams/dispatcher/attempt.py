@@ -26,11 +26,14 @@ from domain.values import INLINE_TEXT, MONEY_DIGITS, ZERO, Text
 from streams.dispatcher.billing import Billing
 from streams.dispatcher.outcomes import Reports, Timing
 from streams.dispatcher.pace import Pace
-from streams.prompts import Prompts
+from streams.gathering import Gathering
+from streams.prompts import Prompts, job_of
 
 RETRY_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0)
 BEHIND_SECONDS = 0.2
 """How long a job is left alone after it was looked at: the queue's read model may still show it as it was before."""
+FIRST_TOKEN_SECONDS = 0.2
+"""An answer that is whole so soon after its first token is not announced besides: its completion says when it began."""
 T = TypeVar("T")
 log = structlog.get_logger("toybox.dispatcher")
 
@@ -58,6 +61,11 @@ class Spending:
     pace: Pace = field(default_factory=Pace)
     told: set[str] = field(default_factory=set[str])
     """Oddities of providers' bills that were warned of."""
+    history: Gathering[UUID, Sequence[StoredEvent]] = field(init=False, repr=False, compare=False)
+    """A job's events as the log has them now; jobs that are asked for at the same time are read at once."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "history", Gathering(self.reader.read_streams))
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +95,7 @@ class AttemptRun:
         self._is_leased = is_leased
         self._started_at = 0.0
         self._first_token_ms: int | None = None
+        self._announcing: asyncio.TimerHandle | None = None
         self._telling: asyncio.Task[None] | None = None
         self._calling: asyncio.Task[Any] | None = None
         self._aborted = False
@@ -100,14 +109,16 @@ class AttemptRun:
         cls,
         spending: Spending,
         worker: str,
-        queued: StoredEvent,
+        job_id: UUID,
         *,
         attempt: int | None = None,
         is_leased: Callable[[], bool] = lambda: True,
     ) -> "AttemptRun":
         """The next attempt of a queued job as the log has it now, or the one with this number."""
-        job = await spending.prompts.job(queued.stream_id)
-        return cls(spending, worker, job, job.attempt + 1 if attempt is None else attempt, queued, is_leased=is_leased)
+        history = await spending.history(job_id)
+        job = job_of(job_id, history)
+        number = job.attempt + 1 if attempt is None else attempt
+        return cls(spending, worker, job, number, history[0], is_leased=is_leased)
 
     def abort(self) -> None:
         """Give up the call: its job was cancelled, or given to another worker. What it cost is recorded all the same.
@@ -135,7 +146,7 @@ class AttemptRun:
         # The job's version is part of the key: after parking it is admitted anew under the same attempt number.
         if not await self._send(prepared.admission, f"admit|{self.job.id}|{self.job.version}"):
             return self._with.pace.again_seconds
-        history = await self._with.reader.read_stream(self.job.id)
+        history = await self._with.history(self.job.id)
         if any(each.type == LlmJob.Admitted.TYPE and each.payload()["attempt"] == self.attempt for each in history):
             self._aborted = self._aborted or history[-1].type != LlmJob.Started.TYPE
             await self._call(
@@ -148,7 +159,7 @@ class AttemptRun:
     async def _prepare(self) -> _Prepared:
         job = self.job
         model = await self._with.models.get(job.provider, job.project_id)
-        messages = await self._with.prompts.messages(job)
+        messages = await self._with.prompts.messages(job, self._queued)
         quote = self._with.prices.quote(job.provider, job.model, self._billing.on)
         request = ModelRequest(
             attempt_id=attempt_id(job.id, self.attempt),
@@ -158,15 +169,13 @@ class AttemptRun:
             temperature=job.temperature,
             deadline=0,
         )
-        bound, least = (
-            bound_of(
-                quote,
-                input_upper_bound=request.input_upper_bound,
-                max_output_tokens=output,
-                conditions=model.conditions(request),
-            )
-            for output in (job.max_output_tokens, 1)
-        )
+        conditions, read = model.conditions(request), request.input_upper_bound
+
+        def most(output: int) -> Decimal:
+            return bound_of(quote, input_upper_bound=read, max_output_tokens=output, conditions=conditions)
+
+        bound = most(job.max_output_tokens)
+        least = bound if job.min_output_tokens is None else most(1)
         return _Prepared(model, request, await self._admission(request, bound, least, quote))
 
     async def _admission(self, request: ModelRequest, bound: Decimal, least: Decimal, quote: Quote) -> AdmitLlmJob:
@@ -179,7 +188,7 @@ class AttemptRun:
             bound=bound,
             input_bound=request.input_upper_bound,
             output_bound=request.max_output_tokens,
-            output_price=_output_price(bound, least, request.max_output_tokens),
+            output_price=_output_price(self.job, bound, least),
             rate_id=quote.name,
             request=await self._keep(_as_json(request.messages)),
             hold_seconds=self.job.timeout_seconds + pace.grace_seconds,
@@ -222,6 +231,8 @@ class AttemptRun:
             raise ModelError("cancelled", "the job was cancelled during its call", sent=True) from None
         finally:
             self._calling = None
+            if self._announcing:
+                self._announcing.cancel()
 
     async def _stream(self, model: LanguageModel, request: ModelRequest) -> ModelReply:
         async with aclosing(model.stream(request)) as pieces:
@@ -230,8 +241,7 @@ class AttemptRun:
                     return piece
                 if self._first_token_ms is None:
                     self._first_token_ms = self._since_start()
-                    # Beside the stream, which must not wait for the log.
-                    self._telling = asyncio.create_task(self._tell_of_first_token(self._first_token_ms))
+                    self._announcing = asyncio.get_running_loop().call_later(FIRST_TOKEN_SECONDS, self._announce)
         raise ModelError("cut_stream", "the provider's answer ended without a result", sent=True)
 
     async def _take(self, reply: ModelReply, queue_ms: int) -> None:
@@ -259,6 +269,10 @@ class AttemptRun:
         if self._telling:
             await asyncio.wait([self._telling])  # how it began stands before how it ended
         return await _until_available("an outcome waits", self.job, lambda: self._send(outcome, key))
+
+    def _announce(self) -> None:
+        # Beside the stream, which must not wait for the log.
+        self._telling = asyncio.create_task(self._tell_of_first_token(self._first_token_ms or 0))
 
     async def _tell_of_first_token(self, milliseconds: int) -> None:
         # Nice to know while the answer goes on, and not worth a second try: the completion says it again.
@@ -312,9 +326,13 @@ def _as_json(messages: tuple[Message, ...]) -> str:
     return orjson.dumps([{"role": each.role, "content": each.content} for each in messages]).decode()
 
 
-def _output_price(bound: Decimal, least: Decimal, output: int) -> Decimal | None:
-    """What one output token less certainly takes off the bound, known from the bound with one token only."""
-    if output == 1:
+def _output_price(job: LlmJob, bound: Decimal, least: Decimal) -> Decimal | None:
+    """What one output token less certainly takes off the bound, known from the bound with one token only.
+
+    Nobody asks it of a job that may not be cut down.
+    """
+    output = job.max_output_tokens
+    if output == 1 or job.min_output_tokens is None:
         return None
     smallest = Decimal(1).scaleb(-MONEY_DIGITS)
     return max(((bound - least - smallest) / (output - 1)).quantize(smallest, ROUND_FLOOR), ZERO)

@@ -1,7 +1,7 @@
 """What an attempt cost, line by line; or why nobody knows, so that what was held for it counts."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from typing import Final, TypedDict
@@ -56,7 +56,18 @@ class Billing:
             if lines and total(lines) != total(priced):
                 self._warn(f"{usage.passes[0].model}: the provider charges something else than its price card says")
             lines = lines or priced
-        kept = [CostLine(**asdict(line)) for line in lines]
+        kept = [
+            CostLine(
+                model=line.model,
+                bucket=line.bucket,
+                quantity=line.quantity,
+                rate=line.rate,
+                per=line.per,
+                rate_id=line.rate_id,
+                amount=line.amount,
+            )
+            for line in lines
+        ]
         return {"usage": usage, "lines": kept, "amount": total(lines), "problem": None}
 
     def _warn(self, what: str) -> None:

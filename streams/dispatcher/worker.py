@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 from typing import ClassVar
@@ -15,9 +16,12 @@ from domain.llm_jobs import LlmJob
 from domain.log import StoredEvent
 from domain.projects import Project
 from streams.dispatcher.attempt import AttemptRun, Spending
+from streams.gathering import Gathering
 
 LOOKS = (0.02, 0.05, 0.1, 0.2, 0.5)
 """Pauses after news: the queue's read model follows the log a moment later, so one look is not enough."""
+GATHER_SECONDS = 0.005
+"""A busy worker looks again after so long: one look for all the slots that became free meanwhile."""
 SWEEP_SECONDS = 3_600.0
 """How often leases of workers that died are cleared away."""
 DEAD_SECONDS = 86_400.0
@@ -46,6 +50,7 @@ class Dispatcher:
         self._freed = asyncio.Event()
         self._idle = asyncio.Event()
         self._draining = False
+        self._give_back: Gathering[UUID, None] = Gathering(self._release)
 
     @property
     def busy(self) -> int:
@@ -82,6 +87,10 @@ class Dispatcher:
                 seen = await self._spending.reader.head()
                 if await self._start_some(group):
                     looks = 0
+                    await asyncio.sleep(GATHER_SECONDS)
+                elif len(self._running) >= self._slots:
+                    await self._freed.wait()
+                    await asyncio.sleep(GATHER_SECONDS)
                 else:
                     pause = LOOKS[looks] if looks < len(LOOKS) else self._pace.poll_seconds
                     looks = 0 if await self._news(seen, self._no_longer_than(pause)) else looks + 1
@@ -137,15 +146,18 @@ class Dispatcher:
             self._running.pop(job_id, None)
             self._leased_at.pop(job_id, None)
             with suppress(Unavailable):
-                await self._leases.release(job_id, self._worker)
+                await self._give_back(job_id)
             self._freed.set()
             if not self._running:
                 self._idle.set()
 
+    async def _release(self, jobs: Sequence[UUID]) -> dict[UUID, None]:
+        await self._leases.release(jobs, self._worker)
+        return dict.fromkeys(jobs)
+
     async def _attempt(self, job_id: UUID, number: int | None = None) -> AttemptRun:
-        queued = (await self._spending.reader.read_stream(job_id))[0]
         return await self.ATTEMPT.of(
-            self._spending, self._worker, queued, attempt=number, is_leased=partial(self._is_leased, job_id)
+            self._spending, self._worker, job_id, attempt=number, is_leased=partial(self._is_leased, job_id)
         )
 
     def _is_leased(self, job_id: UUID) -> bool:

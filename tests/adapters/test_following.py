@@ -80,9 +80,9 @@ async def test_a_stale_lease_cannot_be_renewed_by_a_worker_that_was_held_up(open
 async def test_nobody_gives_back_the_lease_of_another(opened: AsyncConnectionPool[Any]) -> None:
     leases = PostgresLeases(opened)
     await leases.claim([job(1)], "one", 10)
-    await leases.release(job(1), "two")
+    await leases.release([job(1)], "two")
     assert await leases.claim([job(1)], "two", 10) == set()
-    await leases.release(job(1), "one")
+    await leases.release([job(1)], "one")
     assert await leases.claim([job(1)], "two", 10) == {job(1)}
 
 

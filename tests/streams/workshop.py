@@ -113,8 +113,9 @@ class Leases:
         self.renewed.append(set(resources))
         return {each for each in resources if self.held.get(each) == holder}
 
-    async def release(self, resource: UUID, holder: str) -> None:
-        self.held.pop(resource, None)
+    async def release(self, resources: Sequence[UUID], holder: str) -> None:
+        for each in resources:
+            self.held.pop(each, None)
 
     async def sweep(self, stale_for: float) -> None:
         self.swept.append(stale_for)
@@ -165,8 +166,7 @@ class Workshop:
 
     async def attempt(self, job: UUID, *, worker: str = "one", leased: bool = True) -> AttemptRun:
         """The job's next attempt in a worker's hands."""
-        queued = (await self.story.store.read_stream(job))[0]
-        return await AttemptRun.of(self.spending, worker, queued, is_leased=lambda: leased)
+        return await AttemptRun.of(self.spending, worker, job, is_leased=lambda: leased)
 
     async def until(self, kind: str, count: int = 1) -> None:
         """Return when the log has so many events of a type."""

@@ -1,0 +1,1 @@
+"""Parts of the overspending campaign: the plan, the provider that lies, the processes that are killed, the judge."""
