@@ -70,7 +70,7 @@ FEEDS: Mapping[str, Sequence[type[Event]]] = {
 }
 """Events that a command's plain strings reach."""
 ELSEWHERE = {
-    "ApproveAsset", "ChangeBudgetLimit", "ChangeCostSettings", "CloseBudget", "CreateProjectFromBlueprint",
+    "ApproveAsset", "ChangeBudgetLimit", "ChangeCostSettings", "ChangeExecutionSettings", "CloseBudget", "CreateProjectFromBlueprint",
     "FailAgentAttempt", "LoseAttempt", "ReportFirstToken", "RejectAsset", "RemoveProvider", "ResetProject",
     "RotateProviderKey", "StoreProviderKey",
 }  # fmt: skip
