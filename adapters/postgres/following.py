@@ -1,7 +1,7 @@
 """Cursors, leadership and due deadlines in Postgres, for whatever follows the log."""
 
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, Final
 from uuid import UUID
 
@@ -47,13 +47,26 @@ class OverPool:
                 await connection.execute(query.encode(), values)
 
     async def _rows(self, query: str, values: Sequence[object] | Mapping[str, object] = ()) -> list[tuple[Any, ...]]:
-        with unavailable_when_away():
+        with unavailable_when_away(), _once_tables_stand():
             async with self._pool.connection() as connection:
-                try:
-                    return await (await connection.execute(query.encode(), values)).fetchall()
-                except psycopg.errors.UndefinedTable as error:  # a first start: followers begin before the projector
-                    msg = "the read models are not built yet: a process with the role projector builds them"
-                    raise Unavailable(msg, retry_after=0.1, code="not_built") from error
+                return await (await connection.execute(query.encode(), values)).fetchall()
+
+    async def _all_rows(self, *asked: tuple[str, Sequence[object]]) -> list[list[tuple[Any, ...]]]:
+        """Several questions in one round trip."""
+        with unavailable_when_away(), _once_tables_stand():
+            async with self._pool.connection() as connection:
+                async with connection.pipeline():
+                    found = [await connection.execute(query.encode(), values) for query, values in asked]
+                return [await each.fetchall() for each in found]
+
+
+@contextmanager
+def _once_tables_stand() -> Iterator[None]:
+    try:
+        yield
+    except psycopg.errors.UndefinedTable as error:  # a first start: followers begin before the projector
+        msg = "the read models are not built yet: a process with the role projector builds them"
+        raise Unavailable(msg, retry_after=0.1, code="not_built") from error
 
 
 class PostgresCursors(OverPool):

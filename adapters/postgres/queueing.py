@@ -13,7 +13,7 @@ from adapters.postgres.following import LEASE_SECONDS, OverPool
 from domain.following import LostJob, ReadyJob
 from domain.queueing import Lane, Turns, room_of, shares_of
 
-RULES: Final[Mapping[str, int]] = {"weight": 1, "ageing_seconds": 60}
+RULES: Final[dict[str, int]] = {"weight": 1, "ageing_seconds": 60}
 """What holds while nobody has chosen execution settings."""
 KINDS: Final = ("provider", "model", "project", "key")
 _CLAIM: Final = "select job_id, granted from claim_calls(%s::jsonb, %s, %s)"
@@ -53,7 +53,7 @@ _CALLS: Final = (
     "select share, extract(epoch from clock_timestamp() - granted_at)::float8, weight, occupies from leases"
     " where heartbeat_at >= clock_timestamp() - make_interval(secs => %s)"
 )
-_RULES: Final = "select name, number, (select coalesce(max(began), 0) from queue_shares) from queue_rules"
+_RULES: Final = "select name, number from queue_rules"
 _FLOOR: Final = "select coalesce(max(began), 0) from queue_shares"
 _JOBS: Final = (
     "select wanted.lane, found.job_id from unnest(%s::uuid[], %s::integer[]) as wanted (lane, many) cross join lateral"
@@ -118,13 +118,12 @@ class PostgresJobQueue(OverPool):
 
     async def ready(self, limit: int, *, skipping: Collection[UUID] = ()) -> Sequence[ReadyJob]:
         """Jobs that may start now, whose turn it is; those of a project that does not run are not tried in vain."""
-        waiting = await self._rows(_LANES)
+        waiting, calls, chosen, floor = await self._all_rows(
+            (_LANES, ()), (_CALLS, [self._lease_seconds]), (_RULES, ()), (_FLOOR, ())
+        )
         if not waiting:
             return []
-        calls = await self._rows(_CALLS, [self._lease_seconds])
-        rows = await self._rows(_RULES)
-        floor = rows[0][2] if rows else (await self._rows(_FLOOR))[0][0]
-        rules = _Rules({**RULES, **{name: number for name, number, _ in rows}})
+        rules = _Rules(RULES | dict(chosen))
         lanes = {row[0]: Lane(row[0], row[1], row[2], row[5], row[6], tuple(row[3])) for row in waiting}
         limits = rules.limits({name for lane in lanes.values() for name in lane.occupies})
         turns = Turns(
@@ -133,7 +132,7 @@ class PostgresJobQueue(OverPool):
                 (call[:3] for call in calls if call[0]),
                 {row[1]: row[4] for row in waiting},
                 {row[1]: rules.weight(row[1]) for row in waiting},
-                floor,
+                floor[0][0],
             ),
             room_of(limits, (call[3] for call in calls)),
             ageing=rules.numbers["ageing_seconds"],

@@ -70,8 +70,8 @@ FEEDS: Mapping[str, Sequence[type[Event]]] = {
 }
 """Events that a command's plain strings reach."""
 ELSEWHERE = {
-    "ApproveAsset", "ChangeBudgetLimit", "ChangeCostSettings", "ChangeExecutionSettings", "CloseBudget", "CreateProjectFromBlueprint",
-    "FailAgentAttempt", "LoseAttempt", "ReportFirstToken", "RejectAsset", "RemoveProvider", "ResetProject",
+    "ApproveAsset", "ChangeBudgetLimit", "ChangeCostSettings", "ChangeExecutionSettings", "CloseBudget",
+    "CreateProjectFromBlueprint", "FailAgentAttempt", "LoseAttempt", "ReportFirstToken", "RejectAsset", "RemoveProvider", "ResetProject",
     "RotateProviderKey", "StoreProviderKey",
 }  # fmt: skip
 """Commands whose strings are only compared, or have stories of their own."""
