@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 from uuid import UUID
@@ -55,18 +55,44 @@ class Leadership(Protocol):
         ...
 
 
-class Leases(Protocol):
-    """Which worker holds which resource, judged by the database's clock."""
+NOBODY = UUID(int=0)
+"""The share of jobs that have neither a project nor a key."""
 
-    async def claim(self, resources: Sequence[UUID], holder: str, stale_after: float) -> set[UUID]:
-        """Those of the resources that the holder now has: free before, or not renewed for `stale_after` seconds."""
+
+@dataclass(frozen=True, slots=True)
+class ReadyJob:
+    """A job whose turn it is, with what its call takes."""
+
+    job_id: UUID
+    share: UUID = NOBODY
+    """Whose turn it counts as: the project's; without one that of the key that asked."""
+    weight: int = 1
+    priority: int = 5
+    occupies: tuple[str, ...] = ()
+    """What it takes a slot of: its provider, its model, its project, its key."""
+    limits: Mapping[str, int] = field(default_factory=dict[str, int])
+    """How many slots there are of those that are limited."""
+
+
+class Leases(Protocol):
+    """Which worker holds which job and its slots, judged by the database's clock.
+
+    Each grant has a fence, larger than every one before it. Whoever was silent for too long has lost its grant for
+    good: it can neither renew nor give back what somebody else, or another part of itself, was granted since.
+    """
+
+    async def claim(self, jobs: Sequence[ReadyJob], holder: str, stale_after: float) -> Mapping[UUID, int]:
+        """The jobs that the holder now has, with their fences; in the given order, as far as the slots go.
+
+        They were free, or not renewed for `stale_after` seconds, and there was a slot of everything that is limited.
+        """
         ...
 
-    async def renew(self, resources: Sequence[UUID], holder: str, stale_after: float) -> set[UUID]:
+    async def renew(self, grants: Mapping[UUID, int], stale_after: float) -> set[UUID]:
         """The holder lives and works on these; answers those that are still its own. A stale lease stays lost."""
         ...
 
-    async def release(self, resources: Sequence[UUID], holder: str) -> None:
+    async def release(self, grants: Mapping[UUID, int]) -> None:
         """The holder is done with these."""
         ...
 
@@ -86,8 +112,12 @@ class LostJob:
 class JobQueue(Protocol):
     """LLM jobs as the read model tells them; a little late, never the judge."""
 
-    async def ready(self, limit: int, *, skipping: Collection[UUID] = ()) -> Sequence[UUID]:
-        """Jobs of running projects, or of none, that may start now and nobody holds, the most urgent first."""
+    async def ready(self, limit: int, *, skipping: Collection[UUID] = ()) -> Sequence[ReadyJob]:
+        """Jobs of running projects, or of none, that may start now, nobody holds and slots are free for; in turn."""
+        ...
+
+    async def seconds_to_next(self) -> float | None:
+        """How long until the next job may start that was queued for later; None when there is none."""
         ...
 
     async def lost(self, stale_after: float) -> Sequence[LostJob]:

@@ -142,6 +142,16 @@ def cost_settings_id() -> UUID:
     return derived_id("cost-settings")
 
 
+def execution_settings_id() -> UUID:
+    """The one set of execution settings."""
+    return derived_id("execution-settings")
+
+
+def start_deadline_id(job: UUID) -> UUID:
+    """The deadline by which a job must start, beside that of its retry."""
+    return derived_id("start-deadline", job)
+
+
 def provider_id(name: str) -> UUID:
     """A provider, by its name."""
     return derived_id("provider", name)

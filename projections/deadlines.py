@@ -9,6 +9,7 @@ from uuid import UUID
 from domain.agents import Agent
 from domain.budgets import Budget
 from domain.checkpoints import Checkpoint
+from domain.ids import start_deadline_id
 from domain.kernel import Event
 from domain.llm_jobs import LlmJob
 from domain.values import Instant
@@ -41,12 +42,14 @@ class _Deadline:
 
 
 class Deadlines(Tables):
-    """Answers "what has to happen by when?": retries, checkpoints, holds, windows that jobs wait for.
+    """Answers "what has to happen by when?": retries, starts of jobs, checkpoints, holds, windows that jobs wait for.
 
-    The kind is the type of the event that set the row; the key is the attempt's for a hold, else the stream's.
+    The kind is the type of the event that set the row; the key is the attempt's for a hold, one of its own for the
+    deadline by which a job must start, else the stream's.
     """
 
     name = "deadlines"
+    version = 2
 
     @on(
         Agent.RetryScheduled,
@@ -58,6 +61,8 @@ class Deadlines(Tables):
         Agent.Cancelled,
         Agent.Redefined,
         Agent.Removed,
+        LlmJob.Queued,
+        LlmJob.Requeued,
         LlmJob.RetryScheduled,
         LlmJob.Resumed,
         LlmJob.Completed,
@@ -81,11 +86,11 @@ class Deadlines(Tables):
         last: dict[tuple[UUID, UUID], _Deadline | None] = {}
         for each in batch:
             stored, event = each.stored, each.event
-            key = getattr(event, "attempt_id", stored.stream_id) if isinstance(event, OF_HOLDS) else stored.stream_id
             due_at = due(event)
-            last[stored.stream_id, key] = (
-                _Deadline(stored.type, stored.stream_id, key, stored.position, due_at) if due_at else None
-            )
+            for key in keys(event, stored.stream_id):
+                last[stored.stream_id, key] = (
+                    _Deadline(stored.type, stored.stream_id, key, stored.position, due_at) if due_at else None
+                )
         done = [place for place, deadline in last.items() if deadline is None]
         if done:
             await connection.execute(_FORGET, [list(each) for each in zip(*done, strict=True)])
@@ -101,6 +106,21 @@ class Deadlines(Tables):
 OF_HOLDS: Final = (Budget.Reserved, Budget.Settled, Budget.Released, Budget.HoldExpired)
 
 
+OF_STARTS: Final = (LlmJob.Queued, LlmJob.Requeued)
+ENDS_OF_JOBS: Final = (LlmJob.Completed, LlmJob.Failed, LlmJob.Cancelled)
+
+
+def keys(event: Event, stream: UUID) -> Sequence[UUID]:
+    """The rows that an event is about: it sets them, or they are done."""
+    if isinstance(event, OF_HOLDS):
+        return [event.attempt_id]
+    if isinstance(event, OF_STARTS):
+        return [start_deadline_id(stream)] if event.deadline else []
+    if isinstance(event, ENDS_OF_JOBS):
+        return [stream, start_deadline_id(stream)]
+    return [stream]
+
+
 def due(event: Event) -> datetime | None:
     """When the event's command is due, if it asks for one."""
     match event:
@@ -110,6 +130,8 @@ def due(event: Event) -> datetime | None:
             return event.expires_at
         case Budget.JobParked() | Budget.JobUnparked() | Budget.LimitRemoved() | Budget.WindowRolled():
             return event.rolls_at
+        case LlmJob.Queued() | LlmJob.Requeued():
+            return event.deadline
         case _:
             return None
 

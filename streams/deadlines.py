@@ -10,7 +10,7 @@ from commands.agents import StartAgentAttempt
 from commands.budgets import ExpireHold, RollBudgetWindows
 from commands.checkpoints import ExpireCheckpoint
 from commands.handling import Caller, Command, Commands, Principal
-from commands.llm_jobs import RequeueLlmJob
+from commands.llm_jobs import ExpireLlmJob, RequeueLlmJob
 from domain.agents import Agent
 from domain.budgets import Budget
 from domain.checkpoints import Checkpoint
@@ -37,6 +37,10 @@ def _requeue(event: LlmJob.RetryScheduled) -> Command:
     return RequeueLlmJob(job_id=event.originator_id)
 
 
+def _expire_job(event: LlmJob.Queued | LlmJob.Requeued) -> Command:
+    return ExpireLlmJob(job_id=event.originator_id)
+
+
 def _expire_checkpoint(event: Checkpoint.Requested) -> Command:
     return ExpireCheckpoint(checkpoint_id=event.originator_id)
 
@@ -52,6 +56,8 @@ def _roll_windows(event: Event) -> Command:
 ANSWERS: Mapping[str, Callable[[Any], Command]] = {
     Agent.RetryScheduled.TYPE: _start_again,
     LlmJob.RetryScheduled.TYPE: _requeue,
+    LlmJob.Queued.TYPE: _expire_job,
+    LlmJob.Requeued.TYPE: _expire_job,
     Checkpoint.Requested.TYPE: _expire_checkpoint,
     Budget.Reserved.TYPE: _expire_hold,
     Budget.JobParked.TYPE: _roll_windows,

@@ -27,17 +27,12 @@ from adapters.objects.local import LocalObjects
 from adapters.postgres.connections import pool
 from adapters.postgres.embedded import EmbeddedPostgres, make_data_dir
 from adapters.postgres.event_store import PostgresStore
-from adapters.postgres.following import (
-    PostgresCursors,
-    PostgresDueTable,
-    PostgresJobQueue,
-    PostgresLeadership,
-    PostgresLeases,
-)
+from adapters.postgres.following import PostgresCursors, PostgresDueTable, PostgresLeadership
 from adapters.postgres.guards import check_durability
 from adapters.postgres.keyring import PostgresKeyring
 from adapters.postgres.migrate import migrate
 from adapters.postgres.provider_secrets import PostgresSecrets
+from adapters.postgres.queueing import PostgresJobQueue, PostgresLeases
 from adapters.security.master_key import master_key
 from commands.handling import Commands
 from commands.sequencer import BatchReport, Sequencer

@@ -1,7 +1,7 @@
-"""Cursors, leadership, leases, the job queue and due deadlines in Postgres, for whatever follows the log."""
+"""Cursors, leadership and due deadlines in Postgres, for whatever follows the log."""
 
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, Final
 from uuid import UUID
 
@@ -10,17 +10,17 @@ from psycopg_pool import AsyncConnectionPool
 
 from adapters.postgres.connections import connect, unavailable_when_away
 from domain.errors import Unavailable
-from domain.following import Due, LostJob, ParkedReaction
+from domain.following import Due, ParkedReaction
 
 LEASE_SECONDS: Final = 10.0
 """How long a lease lasts that is not renewed, unless the installation keeps another pace."""
 _LOAD: Final = "select reaction, position from reaction_positions where reaction = any(%s)"
 # What a crash of the server takes back here is done again, by somebody else or under the same command ids: no commit
 # of these has to wait for the disk, where the log's own commits would wait behind it.
-_UNHURRIED: Final = "(select set_config('synchronous_commit', 'off', true)) as unhurried"
+UNHURRIED: Final = "(select set_config('synchronous_commit', 'off', true)) as unhurried"
 _ADVANCE: Final = (
     "insert into reaction_positions (reaction, position) select reaction, position"
-    f" from unnest(%s::text[], %s::bigint[]) as new (reaction, position), {_UNHURRIED}"
+    f" from unnest(%s::text[], %s::bigint[]) as new (reaction, position), {UNHURRIED}"
     " on conflict (reaction) do update set position = greatest(reaction_positions.position, excluded.position),"
     " updated_at = clock_timestamp()"
 )
@@ -30,31 +30,6 @@ _PARK: Final = (
 )
 _PARKED: Final = "select reaction, key, position, reason, parked_at from reaction_parked order by position"
 _UNPARK: Final = "delete from reaction_parked where reaction = %s and position = %s"
-_CLAIM: Final = (
-    f"insert into leases (resource, holder) select resource, %s from unnest(%s::uuid[]) as new (resource), {_UNHURRIED}"
-    " on conflict (resource) do update set holder = excluded.holder, heartbeat_at = clock_timestamp()"
-    " where leases.heartbeat_at < clock_timestamp() - make_interval(secs => %s) returning resource"
-)
-_RENEW: Final = (
-    f"update leases set heartbeat_at = clock_timestamp() from {_UNHURRIED}"
-    " where resource = any(%s::uuid[]) and holder = %s"
-    " and heartbeat_at >= clock_timestamp() - make_interval(secs => %s) returning resource"
-)
-_RELEASE: Final = f"delete from leases using {_UNHURRIED} where resource = any(%s::uuid[]) and holder = %s"
-_SWEEP: Final = "delete from leases where heartbeat_at < clock_timestamp() - make_interval(secs => %s)"
-_READY: Final = (
-    "select job_id from llm_jobs where status = 'queued' and (not_before is null or not_before <= clock_timestamp())"
-    " and not exists (select from leases where resource = job_id"
-    " and heartbeat_at > clock_timestamp() - make_interval(secs => %s))"
-    " and not exists (select from idle_projects as idle where idle.project_id = llm_jobs.project_id)"
-    " and job_id <> all(%s::uuid[])"
-    " order by priority desc, queued_position limit %s"
-)
-_LOST: Final = (
-    "select job_id, attempt from llm_jobs where status = 'running'"
-    " and greatest(started_at, (select heartbeat_at from leases where resource = job_id))"
-    " < clock_timestamp() - make_interval(secs => %s) limit 200"
-)
 _DUE: Final = (
     "select kind, stream_id, key, position, due_at from deadlines where due_at <= clock_timestamp()"
     " and position <> all(%s::bigint[]) order by due_at limit %s"
@@ -64,28 +39,41 @@ _NEXT: Final = (
 )
 
 
-class _OverPool:
+class OverPool:
     """Statements over a pool; a server that is away reads as Unavailable."""
 
     def __init__(self, pool: AsyncConnectionPool[Any]) -> None:
         self._pool = pool
 
-    async def _run(self, query: str, values: Sequence[object] = ()) -> None:
+    async def _run(self, query: str, values: Sequence[object] | Mapping[str, object] = ()) -> None:
         with unavailable_when_away():
             async with self._pool.connection() as connection:
                 await connection.execute(query.encode(), values)
 
-    async def _rows(self, query: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
-        with unavailable_when_away():
+    async def _rows(self, query: str, values: Sequence[object] | Mapping[str, object] = ()) -> list[tuple[Any, ...]]:
+        with unavailable_when_away(), _once_tables_stand():
             async with self._pool.connection() as connection:
-                try:
-                    return await (await connection.execute(query.encode(), values)).fetchall()
-                except psycopg.errors.UndefinedTable as error:  # a first start: followers begin before the projector
-                    msg = "the read models are not built yet: a process with the role projector builds them"
-                    raise Unavailable(msg, retry_after=0.1, code="not_built") from error
+                return await (await connection.execute(query.encode(), values)).fetchall()
+
+    async def _all_rows(self, *asked: tuple[str, Sequence[object]]) -> list[list[tuple[Any, ...]]]:
+        """Several questions in one round trip."""
+        with unavailable_when_away(), _once_tables_stand():
+            async with self._pool.connection() as connection:
+                async with connection.pipeline():
+                    found = [await connection.execute(query.encode(), values) for query, values in asked]
+                return [await each.fetchall() for each in found]
 
 
-class PostgresCursors(_OverPool):
+@contextmanager
+def _once_tables_stand() -> Iterator[None]:
+    try:
+        yield
+    except psycopg.errors.UndefinedTable as error:  # a first start: followers begin before the projector
+        msg = "the read models are not built yet: a process with the role projector builds them"
+        raise Unavailable(msg, retry_after=0.1, code="not_built") from error
+
+
+class PostgresCursors(OverPool):
     """Reaction positions and what they set aside."""
 
     async def load(self, reactions: Collection[str]) -> Mapping[str, int]:
@@ -109,43 +97,7 @@ class PostgresCursors(_OverPool):
         await self._run(_UNPARK, [reaction, position])
 
 
-class PostgresLeases(_OverPool):
-    """Leases by the database's clock."""
-
-    async def claim(self, resources: Sequence[UUID], holder: str, stale_after: float) -> set[UUID]:
-        """What is free or stale becomes the holder's."""
-        return {row[0] for row in await self._rows(_CLAIM, [holder, list(resources), stale_after])}
-
-    async def renew(self, resources: Sequence[UUID], holder: str, stale_after: float) -> set[UUID]:
-        """The holder lives, and these are still its own; what is stale may be somebody else's at any moment."""
-        return {row[0] for row in await self._rows(_RENEW, [list(resources), holder, stale_after])}
-
-    async def release(self, resources: Sequence[UUID], holder: str) -> None:
-        """The holder is done with these."""
-        await self._run(_RELEASE, [list(resources), holder])
-
-    async def sweep(self, stale_for: float) -> None:
-        """What nobody gave back and nobody else took; a lease as stale as that means the same as none."""
-        await self._run(_SWEEP, [stale_for])
-
-
-class PostgresJobQueue(_OverPool):
-    """The queue as the read model `llm_jobs` tells it."""
-
-    def __init__(self, pool: AsyncConnectionPool[Any], *, lease_seconds: float = LEASE_SECONDS) -> None:
-        super().__init__(pool)
-        self._lease_seconds = lease_seconds
-
-    async def ready(self, limit: int, *, skipping: Collection[UUID] = ()) -> Sequence[UUID]:
-        """Jobs that may start now; those of a project that does not run are not tried in vain."""
-        return [row[0] for row in await self._rows(_READY, [self._lease_seconds, list(skipping), limit])]
-
-    async def lost(self, stale_after: float) -> Sequence[LostJob]:
-        """Running jobs whose worker is silent."""
-        return [LostJob(*row) for row in await self._rows(_LOST, [stale_after])]
-
-
-class PostgresDueTable(_OverPool):
+class PostgresDueTable(OverPool):
     """Deadlines as the read model tells them."""
 
     async def due(self, limit: int, *, skipping: Collection[int] = ()) -> Sequence[Due]:

@@ -41,6 +41,8 @@ class ChatJob(BaseModel):
     timeout_seconds: Annotated[int, Field(ge=1, le=86_400)] = 600
     max_attempts: Annotated[int, Field(ge=1, le=10)] = 3
     not_before: Instant | None = None
+    deadline: Instant | None = None
+    """When it may not start any more: it then fails."""
 
 
 class JobDetail(JobView):

@@ -68,6 +68,7 @@ class NextAttempt:
             not_before=None,
             min_output_tokens=None,
             key_id=None,
+            deadline=None,
         )
         agent.start(feedback=feedback)
         work.add(job)

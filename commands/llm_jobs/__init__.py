@@ -2,6 +2,8 @@
 
 from commands.llm_jobs.admission import AdmitLlmJob, DenyLlmJob
 from commands.llm_jobs.attempts import CompleteAttempt, FailAttempt, LoseAttempt, ReportFirstToken
+from commands.llm_jobs.dead_letters import ExpireLlmJob, RequeueDeadLetters
+from commands.llm_jobs.execution import ChangeExecutionSettings
 from commands.llm_jobs.queue import (
     CancelLlmJob,
     ChatMessage,
@@ -14,14 +16,17 @@ from commands.llm_jobs.queue import (
 __all__ = [
     "AdmitLlmJob",
     "CancelLlmJob",
+    "ChangeExecutionSettings",
     "ChatMessage",
     "CompleteAttempt",
     "DeliverLlmResult",
     "DenyLlmJob",
+    "ExpireLlmJob",
     "FailAttempt",
     "LoseAttempt",
     "QueueLlmJob",
     "ReportFirstToken",
+    "RequeueDeadLetters",
     "RequeueLlmJob",
     "ResumeParkedJobs",
 ]

@@ -41,6 +41,8 @@ class QueueLlmJob(Command, permission="llm_jobs.queue"):
     timeout_seconds: Annotated[int, Field(ge=1, le=86_400)] = 600
     max_attempts: Annotated[int, Field(ge=1, le=10)] = 3
     not_before: Instant | None = None
+    deadline: Instant | None = None
+    """When it may not start any more: it then fails, with what it has spent until then."""
 
     def sealed_under(self) -> UUID | None:
         """The project's key, or the job's own."""
@@ -83,6 +85,7 @@ def queue_llm_job(command: QueueLlmJob, work: UnitOfWork) -> None:
     stream = work.check_new(LlmJob, command.job_id)
     if command.min_output_tokens and command.min_output_tokens > command.max_output_tokens:
         raise Refused("a job cannot need more output tokens than it asks for", code="invalid_minimum")
+    _check_deadline(command, work)
     if command.project_id:
         work.get(Project, command.project_id).check_open("ask a model")
     work.add(
@@ -104,8 +107,18 @@ def queue_llm_job(command: QueueLlmJob, work: UnitOfWork) -> None:
             messages=work.text(_messages(command)),
             not_before=command.not_before,
             key_id=work.key_id,
+            deadline=command.deadline,
         )
     )
+
+
+def _check_deadline(command: QueueLlmJob, work: UnitOfWork) -> None:
+    if command.deadline is None:
+        return
+    if command.deadline <= work.now:
+        raise Refused("the job's deadline is over already: give a later one", code="invalid_deadline")
+    if command.not_before and command.not_before >= command.deadline:
+        raise Refused("the job may not start before its deadline: give a later deadline", code="invalid_deadline")
 
 
 def _messages(command: QueueLlmJob) -> str | Text:

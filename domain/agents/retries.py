@@ -10,6 +10,7 @@ PERMANENT = frozenset(
         "authentication",
         "cancelled",
         "credit_exhausted",
+        "deadline_exceeded",
         "erased",
         "invalid_request",
         "not_kept",

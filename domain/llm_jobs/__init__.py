@@ -3,5 +3,18 @@
 from domain.llm_jobs.attempts import Attempt, HeldAmount, Reply, retry_delay
 from domain.llm_jobs.job import JobStatus, LlmJob
 from domain.llm_jobs.reasons import REASONS, reason_of
+from domain.llm_jobs.settings import ExecutionRules, ExecutionSettings, slots_of
 
-__all__ = ["REASONS", "Attempt", "HeldAmount", "JobStatus", "LlmJob", "Reply", "reason_of", "retry_delay"]
+__all__ = [
+    "REASONS",
+    "Attempt",
+    "ExecutionRules",
+    "ExecutionSettings",
+    "HeldAmount",
+    "JobStatus",
+    "LlmJob",
+    "Reply",
+    "reason_of",
+    "retry_delay",
+    "slots_of",
+]

@@ -31,6 +31,7 @@ class Queued(Created, type="llm_job.queued"):
     max_attempts: Ordinal
     messages: Text | None
     not_before: Instant | None
+    deadline: Instant | None = None
 
 
 class Admitted(Aggregate.Event, type="llm_job.admitted"):
@@ -129,6 +130,22 @@ class Failed(Aggregate.Event, type="llm_job.failed"):
     kind: Code
     reason: Name
     note: Sealed | None
+
+
+class DeadLettered(Aggregate.Event, type="llm_job.dead_lettered"):
+    """The job failed for good and nobody goes on with it, until somebody puts it back into the queue."""
+
+    attempts: Count
+    kind: Code
+    reason: Name
+
+
+class Requeued(Aggregate.Event, type="llm_job.requeued"):
+    """A dead letter is tried again; its attempts are numbered on, up to so many in all."""
+
+    attempts: Count
+    max_attempts: Ordinal
+    deadline: Instant | None
 
 
 class RetryScheduled(Aggregate.Event, type="llm_job.retry_scheduled"):

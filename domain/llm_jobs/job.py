@@ -21,7 +21,7 @@ class LlmJob(Aggregate):
     """One question to a model. Its present attempt's number is the fence: only its holder decides the outcome."""
 
     TOPIC = "llm_job"
-    FOLD = 2
+    FOLD = 3
     project_id: UUID | None
     phase: str | None
     agent_id: UUID | None
@@ -38,6 +38,9 @@ class LlmJob(Aggregate):
     max_attempts: int
     messages: Text | None
     not_before: Instant | None
+    deadline: Instant | None
+    allowance: int
+    is_dead: bool
     status: JobStatus
     attempt: int
     unaccounted: dict[int, Attempt]
@@ -60,6 +63,8 @@ class LlmJob(Aggregate):
     Resumed = events.Resumed
     Completed = events.Completed
     Failed = events.Failed
+    DeadLettered = events.DeadLettered
+    Requeued = events.Requeued
     RetryScheduled = events.RetryScheduled
     AttemptLost = events.AttemptLost
     LateUsage = events.LateUsage
@@ -89,7 +94,9 @@ class LlmJob(Aggregate):
         not_before: datetime | None,
         min_output_tokens: int | None,
         key_id: UUID | None,
+        deadline: datetime | None,
     ) -> None:
+        self.deadline, self.allowance, self.is_dead = deadline, max_attempts, False
         self.min_output_tokens, self.key_id = min_output_tokens, key_id
         self.project_id, self.phase, self.agent_id = project_id, phase, agent_id
         self.run, self.agent_attempt = run, attempt
@@ -108,6 +115,8 @@ class LlmJob(Aggregate):
             raise Refused(f"the next attempt of this job is number {self.attempt + 1}", code="not_due")
         if self.not_before and now < self.not_before:
             raise Refused("this job may not start yet", code="not_due")
+        if self.deadline and now >= self.deadline:
+            raise Refused("this job's deadline is over: it may not start any more", code="deadline_exceeded")
 
     def admit(
         self,
@@ -155,7 +164,7 @@ class LlmJob(Aggregate):
         """Fail before anything was held or sent."""
         reason = reason_of(kind)
         self.trigger_event(LlmJob.Denied, attempt=number, kind=kind, reason=reason, note=note, shortfall=lack)
-        self.trigger_event(LlmJob.Failed, attempt=number, kind=kind, reason=reason, note=note)
+        self._give_up(number, kind, reason, note)
 
     def resume(self, budget_id: UUID) -> None:
         """Back to the queue: the budget has room."""
@@ -204,7 +213,10 @@ class LlmJob(Aggregate):
         """Try again at that time, where attempts are left; else give up."""
         number, reason = attempt.number, reason_of(kind)
         if retry_at is None or number >= self.max_attempts:
-            self.trigger_event(LlmJob.Failed, attempt=number, kind=kind, reason=reason, note=note)
+            self._give_up(number, kind, reason, note)
+        elif self.deadline and retry_at >= self.deadline:
+            why = f"its deadline is over before the next try; the last one ended as {kind}: {reason}"
+            self._give_up(number, "deadline_exceeded", why[:200], note)
         else:
             self.trigger_event(
                 LlmJob.RetryScheduled, attempt=number, due_at=retry_at, kind=kind, reason=reason, note=note
@@ -214,7 +226,7 @@ class LlmJob(Aggregate):
         """Take the job from a worker that fell silent."""
         self.trigger_event(LlmJob.AttemptLost, attempt=number, attempt_id=self._present(number).attempt_id)
         if number >= self.max_attempts:
-            self.trigger_event(LlmJob.Failed, attempt=number, kind="lost", reason=reason_of("lost"), note=None)
+            self._give_up(number, "lost", reason_of("lost"), None)
 
     def account_late(self, attempt: Attempt, *, usage: Usage | None, cost: Decimal) -> None:
         self.trigger_event(
@@ -224,6 +236,45 @@ class LlmJob(Aggregate):
     def cancel(self, reason: str) -> None:
         self._must_be("queued", "running", "parked", "retrying")
         self.trigger_event(LlmJob.Cancelled, reason=reason)
+
+    def check_overdue(self, now: datetime) -> None:
+        """Whether the job waits and may not start any more."""
+        self._must_be("queued", "parked", "retrying")
+        if self.deadline is None or now < self.deadline:
+            raise Refused("this job's deadline is not over", code="not_due")
+
+    def expire(self) -> None:
+        """It did not start by its deadline."""
+        kind = "deadline_exceeded"
+        self._give_up(max(1, self.attempt), kind, reason_of(kind), None)
+
+    def check_dead(self) -> None:
+        """Whether it failed for good and nobody else goes on with it."""
+        if self.status == "failed" and self.agent_id:
+            raise Refused(
+                f"job {self.id} belongs to agent {self.agent_id}, which makes a new job for each try: retry the agent"
+                f" (toybox retry, or POST /api/agents/{self.agent_id}/retry)",
+                code="agent_job",
+                agent_id=self.agent_id,
+            )
+        if not self.is_dead:
+            raise Refused(f"job {self.id} is {self.status}: only what has failed for good is requeued", code="not_dead")
+
+    def revive(self, attempts: int | None, deadline: datetime | None, now: datetime) -> None:
+        """Back to the queue, with attempts of its own."""
+        still = self.deadline if self.deadline and self.deadline > now else None
+        self.trigger_event(
+            LlmJob.Requeued,
+            attempts=self.attempt,
+            max_attempts=self.attempt + (attempts or self.allowance),
+            deadline=deadline or still,
+        )
+
+    def _give_up(self, number: int, kind: str, reason: str, note: str | None) -> None:
+        """Fail for good. An agent decides itself whether it goes on, with a job of its own."""
+        self.trigger_event(LlmJob.Failed, attempt=number, kind=kind, reason=reason, note=note)
+        if self.agent_id is None:
+            self.trigger_event(LlmJob.DeadLettered, attempts=self.attempt, kind=kind, reason=reason)
 
     def deliver(self, to: str) -> None:
         """Note that whoever asked has the outcome; once is enough."""
@@ -288,6 +339,16 @@ class LlmJob(Aggregate):
         if self.status == "running":  # a denied attempt has no cost, and a lost one's is still unknown
             del self.unaccounted[attempt]
         self.status, self.failure, self.reason = "failed", kind, reason
+        self.parked_on = self.due_at = None
+
+    @event(DeadLettered)
+    def _dead_lettered(self) -> None:
+        self.is_dead = True
+
+    @event(Requeued)
+    def _requeued(self, max_attempts: int, deadline: datetime | None) -> None:
+        self.status, self.is_dead, self.max_attempts, self.deadline = "queued", False, max_attempts, deadline
+        self.failure = self.reason = self.delivered_to = None
 
     @event(RetryScheduled)
     def _retry_scheduled(self, attempt: int, due_at: datetime, kind: str, reason: str) -> None:

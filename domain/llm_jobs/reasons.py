@@ -8,6 +8,7 @@ REASONS: Mapping[str, str] = {
     "cancelled": "the job was cancelled",
     "credit_exhausted": "the provider's credit is used up: add credit or raise the spend limit there",
     "cut_stream": "the answer broke off before it was complete",
+    "deadline_exceeded": "it did not start by its deadline: requeue it with a later one, or allow more calls at once",
     "erased": "what the request is made of was erased: the key of its texts was destroyed",
     "invalid_request": "the request cannot be made as it is: check the agent's prompt, its inputs and its AI config",
     "lease_lost": "the worker was held up for longer than its lease before it could send",

@@ -1,7 +1,7 @@
 """Questions to the tables of LLM jobs."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Final
 from uuid import UUID
 
@@ -85,6 +85,13 @@ class JobView(View):
     output_tokens: int | None
     timing: Timing | None
     delivered_to: str | None
+    key_id: UUID | None
+    """The access key that asked."""
+    deadline: Instant | None
+    """When it may not start any more."""
+    dead_lettered_at: Instant | None
+    """Since when it has failed for good, with nobody who goes on with it."""
+    requeues: int
     version: int
     position: int
 
@@ -98,6 +105,9 @@ class JobFilter:
     status: list[JobStatus] | None = None
     provider: str | None = None
     model: str | None = None
+    failure: str | None = None
+    dead: bool | None = None
+    """Only dead letters."""
 
 
 EVERY_JOB: Final = JobFilter()
@@ -131,7 +141,8 @@ _COLUMNS: Final = (
     " max_output_tokens, timeout_seconds, worker, queued_position, queued_at, not_before, due_at, started_at, ended_at,"
     " parked_at, parked_on, parked_scope, parked_limit, parked_settled, parked_held, parked_requested, failure, reason,"
     " note, answered_by, response_id, finish_reason, output_digest, output_size, output_sealed, input_tokens,"
-    " output_tokens, cost, queue_ms, first_token_ms, total_ms, delivered_to, version, position"
+    " output_tokens, cost, queue_ms, first_token_ms, total_ms, delivered_to,"
+    " key_id, deadline, dead_lettered_at, requeues, version, position"
 )
 _LIST: Final = Listing[JobView](
     name="llm jobs",
@@ -144,13 +155,15 @@ _LIST: Final = Listing[JobView](
         "status": "status = any(%(status)s)",
         "provider": "provider = %(provider)s",
         "model": "model = %(model)s",
+        "failure": "failure = %(failure)s",
+        "dead": "dead_lettered_at is not null and %(dead)s",
     },
 )
 _DEPTH: Final = "select status, count(*) from llm_jobs where status = any(%s) group by status"
 _ATTEMPTS: Final = (
     "select a.attempt_id, a.attempt, a.status, a.provider, a.model, a.rate_id, a.bound, a.worker, a.request_digest,"
     " a.request_size, a.admitted_at, a.started_at, a.hold_expires_at, a.ended_at, a.reported_late, a.failure, a.reason,"
-    " a.note, a.input_tokens, a.output_tokens, a.total_ms, f.amount as cost, f.estimated"
+    " a.note, a.input_tokens, a.output_tokens, a.total_ms, a.queue_ms, a.first_token_ms, f.amount as cost, f.estimated"
     " from llm_job_attempts a left join cost_facts f on f.attempt_id = a.attempt_id"
     " where a.job_id = %s order by a.attempt"
 )
@@ -161,6 +174,13 @@ async def jobs(
 ) -> Page[JobView]:
     """The newest first. Reads LlmJobs."""
     return await _LIST.page(connection, asdict(wanted), cursor=cursor, limit=limit)
+
+
+async def oldest_dead(connection: Connection, wanted: JobFilter, limit: int) -> list[UUID]:
+    """Dead letters that fit, those first that were queued first. Reads LlmJobs."""
+    oldest = replace(_LIST, name="oldest llm jobs", descending=False)
+    page = await oldest.page(connection, asdict(replace(wanted, dead=True)), cursor=None, limit=limit)
+    return [each.job_id for each in page.items]
 
 
 async def job(connection: Connection, job_id: UUID) -> JobView | None:
@@ -194,6 +214,9 @@ class AttemptView(View):
     note: Sealed | None
     input_tokens: int | None
     output_tokens: int | None
+    queue_ms: int | None
+    """How long the job was ready and waited for this attempt."""
+    first_token_ms: int | None
     total_ms: int | None
     cost: Money | None
     """None until it is known; nothing for what was never sent."""

@@ -3,12 +3,15 @@
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from functools import lru_cache
 from typing import Literal
 from uuid import UUID
 
+from domain.following import NOBODY
 from domain.kernel import Event
 from domain.llm_jobs import JobStatus, LlmJob
 from domain.log import StoredEvent
+from domain.values import derived_id
 
 AttemptStatus = Literal["admitted", "running", "completed", "failed", "lost", "cancelled"]
 
@@ -35,6 +38,13 @@ class JobRow:
     messages_digest: str | None
     version: int
     position: int
+    key_id: UUID | None
+    deadline: datetime | None
+    ready_at: datetime
+    """Its place among its like: when it was queued, or may start."""
+    waits_since: datetime
+    """For its next attempt."""
+    lane: UUID
     status: JobStatus = "queued"
     attempt: int = 0
     due_at: datetime | None = None
@@ -64,6 +74,8 @@ class JobRow:
     first_token_ms: int | None = None
     total_ms: int | None = None
     delivered_to: str | None = None
+    dead_lettered_at: datetime | None = None
+    requeues: int = 0
 
 
 @dataclass(slots=True)
@@ -94,10 +106,13 @@ class AttemptRow:
     input_tokens: int | None = None
     output_tokens: int | None = None
     total_ms: int | None = None
+    queue_ms: int | None = None
+    first_token_ms: int | None = None
 
 
 def new_job(event: LlmJob.Queued, stored: StoredEvent) -> JobRow:
     """A job as it enters the queue."""
+    ready_at = max(stored.recorded_at, event.not_before or stored.recorded_at)
     return JobRow(
         job_id=stored.stream_id,
         project_id=event.project_id,
@@ -117,10 +132,15 @@ def new_job(event: LlmJob.Queued, stored: StoredEvent) -> JobRow:
         messages_digest=event.messages.digest if event.messages else None,
         version=stored.version,
         position=stored.position,
+        key_id=event.key_id,
+        deadline=event.deadline,
+        ready_at=ready_at,
+        waits_since=ready_at,
+        lane=lane_of(event.project_id, event.priority, event.provider, event.model, event.key_id),
     )
 
 
-def new_attempt(event: LlmJob.Admitted, stored: StoredEvent) -> AttemptRow:
+def new_attempt(event: LlmJob.Admitted, stored: StoredEvent, job: JobRow) -> AttemptRow:
     """An attempt as it is let out."""
     return AttemptRow(
         attempt_id=event.attempt_id,
@@ -136,7 +156,24 @@ def new_attempt(event: LlmJob.Admitted, stored: StoredEvent) -> AttemptRow:
         request_sealed=event.request.sealed,
         admitted_at=stored.recorded_at,
         position=stored.position,
+        queue_ms=milliseconds(job.waits_since, stored.recorded_at),
     )
+
+
+def milliseconds(earlier: datetime, later: datetime) -> int:
+    """By the log's clock, which may stand still."""
+    return max(0, round((later - earlier).total_seconds() * 1000))
+
+
+def share_of(project_id: UUID | None, key_id: UUID | None) -> UUID:
+    """Whose turn a job counts as: the project's; without one the key's that asked; without both that of all others."""
+    return project_id or key_id or NOBODY
+
+
+@lru_cache(4096)
+def lane_of(project_id: UUID | None, priority: int, provider: str, model: str, key_id: UUID | None) -> UUID:
+    """The lane of jobs that are alike in all this."""
+    return derived_id("lane", project_id, priority, provider, key_id, model)
 
 
 def change_job(row: JobRow, event: Event, stored: StoredEvent) -> None:
@@ -152,7 +189,7 @@ def change_job(row: JobRow, event: Event, stored: StoredEvent) -> None:
         case LlmJob.Parked():
             _park(row, event, stored)
         case LlmJob.Resumed():
-            row.status = "queued"
+            row.status, row.waits_since = "queued", stored.recorded_at
             _wait_no_longer(row)
         case LlmJob.Completed():
             _complete(row, event, stored)
@@ -165,6 +202,7 @@ def change_job(row: JobRow, event: Event, stored: StoredEvent) -> None:
             _fail(row, event)
         case LlmJob.AttemptLost():
             row.status, row.worker, row.started_at = "queued", None, None
+            row.waits_since = stored.recorded_at
         case LlmJob.Cancelled():
             row.status, row.ended_at, row.reason, row.note = "cancelled", stored.recorded_at, event.reason, None
             _wait_no_longer(row)
@@ -172,6 +210,18 @@ def change_job(row: JobRow, event: Event, stored: StoredEvent) -> None:
             row.delivered_to = event.to
         case _:  # a denial is followed by the failure, late usage is told by the attempt
             pass
+
+
+def bury_or_revive(row: JobRow, event: Event, stored: StoredEvent) -> None:
+    """A dead letter is marked; one that is tried again stands at the end of its lane, as if it were new."""
+    if isinstance(event, LlmJob.DeadLettered):
+        row.dead_lettered_at = stored.recorded_at
+    if not isinstance(event, LlmJob.Requeued):
+        return
+    row.status, row.ended_at, row.dead_lettered_at, row.delivered_to = "queued", None, None, None
+    row.failure = row.reason = row.note = None
+    row.max_attempts, row.deadline, row.requeues = event.max_attempts, event.deadline, row.requeues + 1
+    row.ready_at = row.waits_since = stored.recorded_at
 
 
 def _park(row: JobRow, event: LlmJob.Parked, stored: StoredEvent) -> None:
@@ -205,11 +255,15 @@ def change_attempt(row: AttemptRow, event: Event, stored: StoredEvent) -> None:
     match event:
         case LlmJob.Started():
             row.status, row.started_at, row.hold_expires_at = "running", stored.recorded_at, event.hold_expires_at
+        case LlmJob.FirstToken():
+            row.first_token_ms = event.first_token_ms
         case LlmJob.Completed():
             row.status, row.ended_at, row.total_ms = "completed", stored.recorded_at, event.total_ms
+            row.first_token_ms = event.first_token_ms
             _use(row, event)
         case LlmJob.Failed() | LlmJob.RetryScheduled() if row.status == "running":
             row.status, row.ended_at = "failed", stored.recorded_at
+            row.total_ms = milliseconds(row.started_at or row.admitted_at, stored.recorded_at)
             _fail(row, event)
         case LlmJob.AttemptLost():
             row.status, row.ended_at = "lost", stored.recorded_at

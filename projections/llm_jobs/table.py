@@ -1,14 +1,25 @@
 """The tables of LLM jobs: a batch reads the jobs that it touches, folds its events, writes them back at once."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
-from domain.llm_jobs import LlmJob
+from domain.llm_jobs import ExecutionSettings, LlmJob, slots_of
 from domain.projects import Project
-from projections.llm_jobs.rows import AttemptRow, JobRow, change_attempt, change_job, new_attempt, new_job
+from projections.llm_jobs.rows import (
+    AttemptRow,
+    JobRow,
+    bury_or_revive,
+    change_attempt,
+    change_job,
+    lane_of,
+    new_attempt,
+    new_job,
+    share_of,
+)
 from projections.projector import Applied, Connection, on
-from projections.rows import Rows
+from projections.rows import Rows, as_json
 from projections.tables import Tables
 
 JOBS: Final = Rows(JobRow, "llm_jobs", "job_id")
@@ -21,13 +32,33 @@ REST: Final = frozenset(
 """From then on they wait."""
 _IDLE: Final = "insert into idle_projects (project_id) select unnest(%s::uuid[]) on conflict do nothing"
 _BUSY: Final = "delete from idle_projects where project_id = any(%s)"
+_LANE: Final = (
+    "insert into llm_job_lanes (lane, share, project_id, priority, occupies)"
+    " select lane, share, project_id, priority, occupies from json_populate_recordset(null::llm_job_lanes, %s::json)"
+    " on conflict do nothing"
+)
+_RULES: Final = (
+    "insert into queue_rules (name, number) select * from unnest(%s::text[], %s::integer[])"
+    " on conflict (name) do update set number = excluded.number"
+)
+_NO_RULES: Final = "delete from queue_rules where name <> all(%s)"
+CHOSEN: Final = (ExecutionSettings.Chosen, ExecutionSettings.Changed)
+
+
+@dataclass(frozen=True, slots=True)
+class _Lane:
+    lane: UUID
+    share: UUID
+    project_id: UUID | None
+    priority: int
+    occupies: list[str]
 
 
 class LlmJobs(Tables):
     """Answers "what is asked of models, what waits, what runs, what came of it?": jobs and their attempts."""
 
     name = "llm_jobs"
-    version = 2
+    version = 3
 
     @on(
         Project.Created,
@@ -52,15 +83,25 @@ class LlmJobs(Tables):
         LlmJob.LateUsage,
         LlmJob.Cancelled,
         LlmJob.ResultDelivered,
+        LlmJob.DeadLettered,
+        LlmJob.Requeued,
+        ExecutionSettings.Chosen,
+        ExecutionSettings.Changed,
     )
     async def apply(self, connection: Connection, batch: Sequence[Applied]) -> None:
-        """Two reads and four writes at most, however many events."""
+        """Two reads and a few writes, however many events."""
         runs = {each.stored.stream_id: each.stored.type in RUN for each in batch if each.stored.type in RUN | REST}
         if idle := [project for project, running in runs.items() if not running]:
             await connection.execute(_IDLE, [idle])
         if busy := [project for project, running in runs.items() if running]:
             await connection.execute(_BUSY, [busy])
-        await _write_jobs(connection, [each for each in batch if each.stored.stream_id not in runs])
+        for each in batch:
+            if isinstance(each.event, CHOSEN):
+                await _write_rules(connection, each.event.rules.numbers())
+        await _write_jobs(
+            connection,
+            [each for each in batch if each.stored.stream_id not in runs and not isinstance(each.event, CHOSEN)],
+        )
 
     async def totals(self, connection: Connection) -> Mapping[str, str]:
         """How many jobs stand where."""
@@ -76,8 +117,30 @@ async def _write_jobs(connection: Connection, batch: Sequence[Applied]) -> None:
     for each in batch:
         _apply(each, jobs, attempts)
     touched = {each.stored.stream_id for each in batch}
+    await _write_lanes(connection, [row for key, row in jobs.items() if key in touched and row.status == "queued"])
     await JOBS.save(connection, (row for key, row in jobs.items() if key in touched))
     await ATTEMPTS.save(connection, attempts.values())
+
+
+async def _write_lanes(connection: Connection, queued: Iterable[JobRow]) -> None:
+    """Where jobs wait, as they are now: a job may go on at another provider."""
+    lanes: dict[UUID, _Lane] = {}
+    for row in queued:
+        row.lane = lane_of(row.project_id, row.priority, row.provider, row.model, row.key_id)
+        lanes[row.lane] = _Lane(
+            row.lane,
+            share_of(row.project_id, row.key_id),
+            row.project_id,
+            row.priority,
+            slots_of(row.provider, row.model, row.project_id, row.key_id),
+        )
+    if lanes:
+        await connection.execute(_LANE, [as_json(list(lanes.values()))])
+
+
+async def _write_rules(connection: Connection, numbers: Mapping[str, int]) -> None:
+    await connection.execute(_NO_RULES, [list(numbers)])
+    await connection.execute(_RULES, [list(numbers), list(numbers.values())])
 
 
 def _apply(each: Applied, jobs: dict[UUID, JobRow], attempts: dict[tuple[UUID, int], AttemptRow]) -> None:
@@ -89,7 +152,8 @@ def _apply(each: Applied, jobs: dict[UUID, JobRow], attempts: dict[tuple[UUID, i
     if job is None:
         return
     if isinstance(event, LlmJob.Admitted):
-        attempts[stored.stream_id, event.attempt] = new_attempt(event, stored)
+        attempts[stored.stream_id, event.attempt] = new_attempt(event, stored, job)
     elif row := attempts.get((stored.stream_id, getattr(event, "attempt", job.attempt))):
         change_attempt(row, event, stored)
     change_job(job, event, stored)
+    bury_or_revive(job, event, stored)

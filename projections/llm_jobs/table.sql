@@ -46,10 +46,19 @@ create table llm_jobs (
     first_token_ms    bigint,
     total_ms          bigint,
     delivered_to      text,
+    key_id            uuid,                 -- the access key that asked
+    deadline          timestamptz,          -- when it may not start any more
+    ready_at          timestamptz not null, -- its place in its lane: when it was queued, or may start
+    waits_since       timestamptz not null, -- for its next attempt
+    lane              uuid        not null,
+    dead_lettered_at  timestamptz,
+    requeues          integer     not null,
     version           integer     not null,
     position          bigint      not null
 );
-create index llm_jobs_ready on llm_jobs (priority desc, queued_position) where status = 'queued';
+create index llm_jobs_ready on llm_jobs (lane, ready_at, queued_position) where status = 'queued';
+create index llm_jobs_coming on llm_jobs (ready_at) where status = 'queued';
+create index llm_jobs_dead on llm_jobs (queued_position) where dead_lettered_at is not null;
 create index llm_jobs_running on llm_jobs (started_at) where status = 'running';
 create index llm_jobs_of_project on llm_jobs (project_id, queued_position);
 create index llm_jobs_of_agent on llm_jobs (agent_id, queued_position);
@@ -80,6 +89,8 @@ create table llm_job_attempts (
     input_tokens    bigint,
     output_tokens   bigint,
     total_ms        bigint,
+    queue_ms        bigint,               -- how long the job waited for this attempt
+    first_token_ms  bigint,
     position        bigint      not null,
     unique (job_id, attempt)
 );
@@ -87,4 +98,19 @@ create table llm_job_attempts (
 -- Projects that do not run now: their queued jobs are not worth a try.
 create table idle_projects (
     project_id uuid not null primary key
+);
+
+-- Jobs that are alike in project, priority, provider, model and key wait in one lane, and take the same slots.
+create table llm_job_lanes (
+    lane       uuid    not null primary key,
+    share      uuid    not null, -- the project, else the key, else nobody
+    project_id uuid,
+    priority   integer not null,
+    occupies   text[]  not null
+);
+
+-- Execution settings, each number by its name: what is not here has its default, or no maximum.
+create table queue_rules (
+    name   text    not null primary key,
+    number integer not null
 );

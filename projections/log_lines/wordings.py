@@ -4,7 +4,7 @@ from domain.agents import Agent
 from domain.budgets import Budget, CostSettings
 from domain.checkpoints import Asset, Checkpoint
 from domain.costs import Cost
-from domain.llm_jobs import LlmJob
+from domain.llm_jobs import ExecutionSettings, LlmJob
 from domain.projects import Project
 from domain.providers import Provider
 from projections.log_lines.rendering import says
@@ -64,6 +64,10 @@ says(LlmJob.Denied, "try {attempt} denied ({kind}): {reason}", "warning")
 says(LlmJob.Resumed, "back in the queue")
 says(LlmJob.Completed, "answered by {provider}/{model} in {total_ms} ms for {cost} USD ({finish_reason})")
 says(LlmJob.Failed, "failed at try {attempt} ({kind}): {reason}", "error")
+says(LlmJob.DeadLettered, "a dead letter after {attempts} tries ({kind})", "warning")
+says(LlmJob.Requeued, "back in the queue after {attempts} tries, for up to {max_attempts} in all")
+says(ExecutionSettings.Chosen, "execution settings chosen")
+says(ExecutionSettings.Changed, "execution settings changed")
 says(LlmJob.RetryScheduled, "try {attempt} failed ({kind}: {reason}); the next one is due at {due_at}", "warning")
 says(LlmJob.AttemptLost, "try {attempt} lost its worker", "warning")
 says(LlmJob.LateUsage, "try {attempt} reported late: {cost} USD", "warning")

@@ -45,6 +45,8 @@ class Dispatcher:
         self._leases = leases
         self._slots = slots
         self._running: dict[UUID, AttemptRun | None] = {}
+        self._grants: dict[UUID, int] = {}
+        """Fences of the leases that this worker holds."""
         self._leased_at: dict[UUID, float] = {}
         self._left_alone: dict[UUID, float] = {}
         self._freed = asyncio.Event()
@@ -60,6 +62,7 @@ class Dispatcher:
     async def run(self) -> None:
         """Work until cancelled; calls in flight are then given up, and what they may cost stays held."""
         self._running.clear()
+        self._grants.clear()
         self._leased_at.clear()
         async with asyncio.TaskGroup() as group:
             group.create_task(self._take_jobs(group))
@@ -93,15 +96,17 @@ class Dispatcher:
                     await asyncio.sleep(GATHER_SECONDS)
                 else:
                     pause = LOOKS[looks] if looks < len(LOOKS) else self._pace.poll_seconds
-                    looks = 0 if await self._news(seen, self._no_longer_than(pause)) else looks + 1
+                    pause = self._no_longer_than(pause, await self._queue.seconds_to_next())
+                    looks = 0 if await self._news(seen, pause) else looks + 1
             except Unavailable as away:
                 log.warning("the queue is away", reason=str(away))
                 await asyncio.sleep(away.retry_after)
 
-    def _no_longer_than(self, pause: float) -> float:
-        """Not past the moment when a job that was left alone may be looked at again."""
+    def _no_longer_than(self, pause: float, to_next: float | None) -> float:
+        """Not past the moment when a job that was left alone may be looked at again, or one for later may start."""
         now = time.monotonic()
-        return max(0.02, min([pause, *(until - now for until in self._left_alone.values())]))
+        again = min([pause, *(until - now for until in self._left_alone.values())])
+        return max(0.02, again) if to_next is None else max(0.001, min(max(0.02, again), to_next))
 
     async def _news(self, seen: int, pause: float) -> bool:
         """Whether, within the pause, a slot became free or something was appended to the log."""
@@ -124,9 +129,10 @@ class Dispatcher:
         now = time.monotonic()
         self._left_alone = {job: until for job, until in self._left_alone.items() if until > now}
         ready = await self._queue.ready(free, skipping=[*self._running, *self._left_alone])
-        claimed = await self._leases.claim(ready, self._worker, self._pace.lease_seconds) if ready else set[UUID]()
-        for job_id in claimed:
+        claimed = await self._leases.claim(ready, self._worker, self._pace.lease_seconds) if ready else {}
+        for job_id, fence in claimed.items():
             self._running[job_id] = None
+            self._grants[job_id] = fence
             self._leased_at[job_id] = now
             group.create_task(self._work_on(job_id), name=f"job {job_id}")
         return len(claimed)
@@ -152,7 +158,7 @@ class Dispatcher:
                 self._idle.set()
 
     async def _release(self, jobs: Sequence[UUID]) -> dict[UUID, None]:
-        await self._leases.release(jobs, self._worker)
+        await self._leases.release({job: self._grants.pop(job) for job in jobs})
         return dict.fromkeys(jobs)
 
     async def _attempt(self, job_id: UUID, number: int | None = None) -> AttemptRun:
@@ -174,10 +180,10 @@ class Dispatcher:
         """Of the jobs that are really worked on: a lease that nobody could give back must run out."""
         while True:
             await asyncio.sleep(self._pace.heartbeat_seconds)
-            if held := list(self._leased_at):
+            if held := dict(self._grants):
                 now = time.monotonic()
                 with suppress(Unavailable):
-                    for job_id in await self._leases.renew(held, self._worker, self._pace.lease_seconds):
+                    for job_id in await self._leases.renew(held, self._pace.lease_seconds):
                         if job_id in self._leased_at:
                             self._leased_at[job_id] = now
 

@@ -1,4 +1,4 @@
-"""Leases, the queue and deadlines in Postgres: by the database's clock, for whoever follows the log."""
+"""Deadlines and leadership in Postgres: by the database's clock, for whoever follows the log."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -8,7 +8,7 @@ import pytest
 from psycopg_pool import AsyncConnectionPool
 
 from adapters.postgres.connections import pool
-from adapters.postgres.following import PostgresDueTable, PostgresJobQueue, PostgresLeadership, PostgresLeases
+from adapters.postgres.following import PostgresDueTable, PostgresLeadership
 from domain.errors import Unavailable
 from domain.values import NAMESPACE
 
@@ -24,11 +24,6 @@ async def opened(database: str) -> AsyncIterator[AsyncConnectionPool[Any]]:
     async with pool(database, size=2) as made:
         async with made.connection() as connection:
             await connection.execute(
-                "create table llm_jobs (job_id uuid primary key, status text, priority integer, attempt integer,"
-                " queued_position bigint, not_before timestamptz, started_at timestamptz, project_id uuid)"
-            )
-            await connection.execute("create table idle_projects (project_id uuid primary key)")
-            await connection.execute(
                 "create table deadlines (kind text, stream_id uuid, key uuid, position bigint, due_at timestamptz)"
             )
         yield made
@@ -38,111 +33,6 @@ async def put(opened: AsyncConnectionPool[Any], query: str, *values: object) -> 
     """A row."""
     async with opened.connection() as connection:
         await connection.execute(query.encode(), values)
-
-
-async def queue(opened: AsyncConnectionPool[Any], number: int, *, priority: int = 5, wait: str = "0 s") -> None:
-    """A queued job."""
-    insert = "insert into llm_jobs values (%s, 'queued', %s, 0, %s, clock_timestamp() + %s::interval)"
-    await put(opened, insert, job(number), priority, number, wait)
-
-
-async def age(opened: AsyncConnectionPool[Any], seconds: float) -> None:
-    """Let all leases grow older."""
-    await put(opened, "update leases set heartbeat_at = heartbeat_at - make_interval(secs => %s)", seconds)
-
-
-async def test_a_lease_has_one_holder_until_it_is_stale(opened: AsyncConnectionPool[Any]) -> None:
-    leases = PostgresLeases(opened)
-    assert await leases.claim([job(1), job(2)], "one", 10) == {job(1), job(2)}
-    assert await leases.claim([job(1), job(3)], "two", 10) == {job(3)}
-    await age(opened, 11)
-    assert await leases.claim([job(1)], "two", 10) == {job(1)}
-    assert await leases.renew([job(1), job(2)], "one", 60) == {job(2)}
-
-
-async def test_only_what_is_really_worked_on_is_renewed(opened: AsyncConnectionPool[Any]) -> None:
-    leases = PostgresLeases(opened)
-    await leases.claim([job(1), job(2)], "one", 10)
-    await age(opened, 6)
-    assert await leases.renew([job(1)], "one", 10) == {job(1)}
-    await age(opened, 6)
-    assert await leases.claim([job(1), job(2)], "two", 10) == {job(2)}
-
-
-async def test_a_stale_lease_cannot_be_renewed_by_a_worker_that_was_held_up(opened: AsyncConnectionPool[Any]) -> None:
-    leases = PostgresLeases(opened)
-    await leases.claim([job(1)], "one", 10)
-    await age(opened, 11)
-    assert await leases.renew([job(1)], "one", 10) == set(), "others may act on its silence already"
-    assert await leases.claim([job(1)], "one", 10) == {job(1)}
-
-
-async def test_nobody_gives_back_the_lease_of_another(opened: AsyncConnectionPool[Any]) -> None:
-    leases = PostgresLeases(opened)
-    await leases.claim([job(1)], "one", 10)
-    await leases.release([job(1)], "two")
-    assert await leases.claim([job(1)], "two", 10) == set()
-    await leases.release([job(1)], "one")
-    assert await leases.claim([job(1)], "two", 10) == {job(1)}
-
-
-async def test_the_most_urgent_jobs_come_first_and_those_that_are_leased_not_at_all(
-    opened: AsyncConnectionPool[Any],
-) -> None:
-    for number in (1, 2, 3):
-        await queue(opened, number)
-    await queue(opened, 4, priority=9)
-    await queue(opened, 5, priority=9, wait="1 hour")
-    await PostgresLeases(opened).claim([job(2)], "one", 10)
-    jobs = PostgresJobQueue(opened)
-    assert await jobs.ready(10) == [job(4), job(1), job(3)]
-    assert await jobs.ready(10, skipping=[job(1)]) == [job(4), job(3)]
-    assert await jobs.ready(1) == [job(4)]
-
-
-async def test_jobs_of_a_project_that_does_not_run_are_left_out_until_it_does(
-    opened: AsyncConnectionPool[Any],
-) -> None:
-    for number in (1, 2, 3):
-        await queue(opened, number)
-    await put(opened, "update llm_jobs set project_id = job_id where queued_position > 1")
-    await put(opened, "insert into idle_projects values (%s)", job(2))
-    jobs = PostgresJobQueue(opened)
-    assert await jobs.ready(10) == [job(1), job(3)]
-    await put(opened, "delete from idle_projects")
-    assert await jobs.ready(10) == [job(1), job(2), job(3)]
-
-
-async def test_leases_of_workers_that_died_long_ago_are_swept_and_no_others(opened: AsyncConnectionPool[Any]) -> None:
-    leases = PostgresLeases(opened)
-    await leases.claim([job(1)], "dead", 10)
-    await age(opened, 100)
-    await leases.claim([job(2)], "alive", 10)
-    await leases.sweep(99)
-    async with opened.connection() as connection:
-        assert await (await connection.execute("select resource from leases")).fetchall() == [(job(2),)]
-
-
-async def test_how_long_a_lease_lasts_is_the_installations_choice(opened: AsyncConnectionPool[Any]) -> None:
-    await queue(opened, 1)
-    await PostgresLeases(opened).claim([job(1)], "one", 10)
-    await age(opened, 5)
-    assert await PostgresJobQueue(opened).ready(10) == []
-    assert await PostgresJobQueue(opened, lease_seconds=3).ready(10) == [job(1)]
-
-
-async def test_a_running_job_is_lost_when_neither_its_start_nor_its_lease_is_recent(
-    opened: AsyncConnectionPool[Any],
-) -> None:
-    insert = "insert into llm_jobs values (%s, 'running', 5, 1, 1, null, clock_timestamp() - %s::interval)"
-    for number, since in ((1, "1 s"), (2, "1 min"), (3, "1 min"), (4, "1 min")):
-        await put(opened, insert, job(number), since)
-    leases = PostgresLeases(opened)
-    await leases.claim([job(2), job(3)], "one", 10)
-    await age(opened, 9)
-    await leases.renew([job(2)], "one", 10)
-    await age(opened, 2)
-    assert {each.job_id for each in await PostgresJobQueue(opened).lost(10)} == {job(3), job(4)}
 
 
 async def test_deadlines_come_in_their_order_without_those_that_were_tried(opened: AsyncConnectionPool[Any]) -> None:

@@ -290,7 +290,7 @@ async def test_a_job_that_can_never_fit_is_denied_where_the_settings_say_so(stor
     story.then("llm_job.parked", "budget.job_parked")
     await story.given(queue(story.id(3)))
     await story.when(admit(story.id(3), "1.5"))
-    denied, failed = story.then("llm_job.denied", "llm_job.failed")
+    denied, failed, _ = story.then("llm_job.denied", "llm_job.failed", "llm_job.dead_lettered")
     lack = denied["shortfall"]
     assert (denied["kind"], failed["kind"], lack["scope"]) == ("budget_exceeded", "budget_exceeded", "global")
     told = [lack[each] for each in ("limit", "settled", "held", "requested", "retry_at")]
@@ -302,7 +302,7 @@ async def test_a_job_that_would_have_to_wait_is_denied_where_the_settings_say_so
     await story.given(opened("1", window=DAY), queue(one), queue(two), queue(three), admit(one, "1"), admit(two, "1"))
     await story.given(ChangeCostSettings(exhausted="deny"), complete(one, "0.8"))
     await story.when(admit(three, "0.5"))
-    denied, _ = story.then("llm_job.denied", "llm_job.failed")
+    denied, *_ = story.then("llm_job.denied", "llm_job.failed", "llm_job.dead_lettered")
     assert denied["shortfall"]["retry_at"] == MIDNIGHT
 
 
@@ -311,7 +311,7 @@ async def test_a_denied_job_lets_those_behind_it_go_on(story: Story) -> None:
     await story.given(opened("1"), queue(one), queue(two), admit(one, "2"))
     await story.given(ChangeCostSettings(impossible="deny"), raised("3"))
     await story.when(admit(two, "4"))
-    story.then("llm_job.denied", "llm_job.failed", "budget.job_unparked", "llm_job.resumed")
+    story.then("llm_job.denied", "llm_job.failed", "llm_job.dead_lettered", "budget.job_unparked", "llm_job.resumed")
 
 
 async def test_cost_settings_are_the_defaults_of_new_limits(story: Story) -> None:

@@ -145,7 +145,7 @@ async def test_a_retry_waits_for_its_time_then_goes_out_as_the_next_attempt(stor
 async def test_a_job_fails_when_no_attempt_is_left_or_none_would_help(story: Story, how: dict[str, Any]) -> None:
     await _running(story, **how)
     await story.when(fail(story.id(1), "0.1", retryable=bool(how), kind="melted", detail=None))
-    said = story.then("llm_job.failed", "budget.settled", "cost.recorded")[0]
+    said = story.then("llm_job.failed", "llm_job.dead_lettered", "budget.settled", "cost.recorded")[0]
     assert said == {"attempt": 1, "kind": "melted", "reason": "the attempt failed: melted", "note": None}
     assert story.state(LlmJob, story.id(1)).status == "failed"
 
@@ -198,7 +198,7 @@ async def test_a_fenced_worker_that_sent_nothing_gives_its_hold_back(story: Stor
 async def test_losing_the_last_attempt_fails_the_job_and_late_usage_still_counts(story: Story) -> None:
     await _running(story, max_attempts=1)
     await story.when(LoseAttempt(job_id=story.id(1), attempt=1))
-    assert story.then("llm_job.attempt_lost", "llm_job.failed")[1]["kind"] == "lost"
+    assert story.then("llm_job.attempt_lost", "llm_job.failed", "llm_job.dead_lettered")[1]["kind"] == "lost"
     await story.when(fail(story.id(1), "0.2"))
     story.then("llm_job.late_usage", "budget.settled", "cost.recorded")
     assert story.state(Budget, EVERYTHING).holds == {}

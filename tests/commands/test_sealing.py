@@ -54,7 +54,8 @@ async def test_a_providers_words_are_kept_sealed_beside_a_reason_of_ours(story: 
     job = story.id(1)
     await story.given(queue(job), admit(job))
     await story.when(fail(job, kind="rate_limited", retryable=retryable, detail=ECHO))
-    said, _ = story.then(f"llm_job.{'retry_scheduled' if retryable else 'failed'}", "cost.recorded")
+    ends = ("llm_job.retry_scheduled",) if retryable else ("llm_job.failed", "llm_job.dead_lettered")
+    said, *_ = story.then(*ends, "cost.recorded")
     assert said["reason"] == "the provider's rate limit is reached"
     assert await story.unsealed(said["note"]) == ECHO
     assert b"Ada" not in plain(story)
@@ -63,7 +64,7 @@ async def test_a_providers_words_are_kept_sealed_beside_a_reason_of_ours(story: 
 async def test_a_denial_keeps_its_details_sealed_too(story: Story) -> None:
     await story.given(queue(story.id(1)))
     await story.when(DenyLlmJob(job_id=story.id(1), attempt=1, kind="invalid_request", detail=f"template: {ECHO}"))
-    for said in story.then("llm_job.denied", "llm_job.failed"):
+    for said in story.then("llm_job.denied", "llm_job.failed", "llm_job.dead_lettered")[:2]:
         assert said["reason"] == reason_of("invalid_request")
         assert await story.unsealed(said["note"]) == f"template: {ECHO}"
     assert b"Ada" not in plain(story)
@@ -92,7 +93,7 @@ async def test_whatever_a_provider_says_the_failure_is_recorded(
     job = story.id(1)
     await story.given(queue(job), admit(job))
     await story.when(fail(job, retryable=False, detail=said))
-    note = story.then("llm_job.failed", "cost.recorded")[0]["note"]
+    note = story.then("llm_job.failed", "llm_job.dead_lettered", "cost.recorded")[0]["note"]
     assert (note and await story.unsealed(note)) == kept
 
 
@@ -159,7 +160,7 @@ async def test_what_an_attempt_cost_is_recorded_without_its_note_once_the_key_is
     await story.when(complete(job, "0.4"))
     story.then_refused(Refused, code="key_destroyed")
     await story.when(fail(job, "0.4", kind="not_kept", retryable=False, detail="its key was destroyed"))
-    failed, *_ = story.then("llm_job.failed", "budget.settled", "cost.recorded")
+    failed, *_ = story.then("llm_job.failed", "llm_job.dead_lettered", "budget.settled", "cost.recorded")
     assert failed == {"attempt": 1, "kind": "not_kept", "reason": reason_of("not_kept"), "note": None}
     assert money(story) == (usd("0.4"), usd(0))
 

@@ -70,9 +70,9 @@ FEEDS: Mapping[str, Sequence[type[Event]]] = {
 }
 """Events that a command's plain strings reach."""
 ELSEWHERE = {
-    "ApproveAsset", "ChangeBudgetLimit", "ChangeCostSettings", "CloseBudget", "CreateProjectFromBlueprint",
-    "FailAgentAttempt", "LoseAttempt", "ReportFirstToken", "RejectAsset", "RemoveProvider", "ResetProject",
-    "RotateProviderKey", "StoreProviderKey",
+    "ApproveAsset", "ChangeBudgetLimit", "ChangeCostSettings", "ChangeExecutionSettings", "CloseBudget",
+    "CreateProjectFromBlueprint", "FailAgentAttempt", "LoseAttempt", "RejectAsset", "RemoveProvider", "ReportFirstToken",
+    "ResetProject", "RotateProviderKey", "StoreProviderKey",
 }  # fmt: skip
 """Commands whose strings are only compared, or have stories of their own."""
 

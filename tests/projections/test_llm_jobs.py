@@ -6,7 +6,7 @@ from uuid import UUID
 
 from psycopg_pool import AsyncConnectionPool
 
-from adapters.postgres.following import PostgresJobQueue
+from adapters.postgres.queueing import PostgresJobQueue
 from commands.budgets import ChangeBudgetLimit, OpenBudget
 from commands.llm_jobs import CancelLlmJob, DeliverLlmResult, DenyLlmJob, LoseAttempt, RequeueLlmJob
 from commands.projects import CancelProject, ResumeProject
@@ -127,8 +127,8 @@ async def test_the_dispatcher_finds_the_most_urgent_first(
         )
         await rebuild(connections, story.store, LlmJobs())
         found = PostgresJobQueue(connections)
-        assert list(await found.ready(10)) == [TWO, ONE, THREE]
-        assert list(await found.ready(1)) == [TWO]
+        assert [each.job_id for each in await found.ready(10)] == [TWO, ONE, THREE]
+        assert [each.job_id for each in await found.ready(1)] == [TWO]
         assert list(await found.lost(-(10.0**9))) == [LostJob(UUID(int=6), 1)]
         async with reading(connections, LlmJobs) as read:
             assert await queue_depth(read.connection) == {"queued": 4, "running": 1, "parked": 0, "retrying": 0}
@@ -193,4 +193,4 @@ async def test_the_queue_shows_jobs_of_projects_that_run_and_of_no_project(
         ):
             await play.do(command)
             await follow(connections, play, LlmJobs())
-            assert set(await waiting.ready(10)) == ready
+            assert {each.job_id for each in await waiting.ready(10)} == ready

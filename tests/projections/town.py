@@ -64,6 +64,7 @@ from domain.providers import ProviderConfig
 from domain.values import AiConfig
 from tests.commands.staging import admit, complete, fail
 from tests.projections.playing import Play
+from tests.projections.queueing import queueing
 from tests.support.story import Story, telling
 
 A = TypeVar("A", bound=Aggregate)
@@ -383,6 +384,7 @@ async def town(events: int, seed: int = 1) -> Town:
         made = Town(story, seed)
         await made.live(events)
         await made.limit()
+        await queueing(made)
         return made
 
 

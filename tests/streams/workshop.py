@@ -1,11 +1,12 @@
 """A worker over a story: its queue is read from the log, its model says what the test wants, when it wants."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
+from itertools import count
 from pathlib import Path
 from uuid import UUID
 
@@ -17,7 +18,7 @@ from commands.llm_jobs import ChatMessage, QueueLlmJob
 from commands.models import LanguageModel, ModelError, ModelReply, ModelRequest, TextDelta
 from commands.sequencer import Answer
 from domain.budgets import Budget
-from domain.following import LostJob
+from domain.following import LostJob, ReadyJob
 from domain.ids import Scope, budget_id
 from domain.llm_jobs import LlmJob
 from domain.pricing import Conditions, ModelPrices, Price, Quote, Usage
@@ -86,11 +87,14 @@ class Queue:
     stale: tuple[UUID, ...] = ()
     silent: list[LostJob] = field(default_factory=list[LostJob])
 
-    async def ready(self, limit: int, *, skipping: Collection[UUID] = ()) -> Sequence[UUID]:
+    async def ready(self, limit: int, *, skipping: Collection[UUID] = ()) -> Sequence[ReadyJob]:
         self.looks += 1
         streams = {each.stream_id for each in self.story.events if each.type == LlmJob.Queued.TYPE}
         queued = [each for each in streams if self.story.state(LlmJob, each).status == "queued"]
-        return [each for each in (*self.stale, *queued) if each not in skipping][:limit]
+        return [ReadyJob(each) for each in (*self.stale, *queued) if each not in skipping][:limit]
+
+    async def seconds_to_next(self) -> float | None:
+        return None
 
     async def lost(self, stale_after: float) -> Sequence[LostJob]:
         return self.silent
@@ -101,21 +105,25 @@ class Leases:
     """Who has what; never stale by itself."""
 
     held: dict[UUID, str] = field(default_factory=dict[UUID, str])
+    fences: dict[UUID, int] = field(default_factory=dict[UUID, int])
+    numbers: Iterator[int] = field(default_factory=lambda: count(1))
     renewed: list[set[UUID]] = field(default_factory=list[set[UUID]])
     swept: list[float] = field(default_factory=list[float])
 
-    async def claim(self, resources: Sequence[UUID], holder: str, stale_after: float) -> set[UUID]:
-        free = {each for each in resources if each not in self.held}
+    async def claim(self, jobs: Sequence[ReadyJob], holder: str, stale_after: float) -> Mapping[UUID, int]:
+        free = [each.job_id for each in jobs if each.job_id not in self.held]
         self.held.update(dict.fromkeys(free, holder))
-        return free
+        self.fences.update({each: next(self.numbers) for each in free})
+        return {each: self.fences[each] for each in free}
 
-    async def renew(self, resources: Sequence[UUID], holder: str, stale_after: float) -> set[UUID]:
-        self.renewed.append(set(resources))
-        return {each for each in resources if self.held.get(each) == holder}
+    async def renew(self, grants: Mapping[UUID, int], stale_after: float) -> set[UUID]:
+        self.renewed.append(set(grants))
+        return {each for each, fence in grants.items() if self.fences.get(each) == fence}
 
-    async def release(self, resources: Sequence[UUID], holder: str) -> None:
-        for each in resources:
-            self.held.pop(each, None)
+    async def release(self, grants: Mapping[UUID, int]) -> None:
+        for each, fence in grants.items():
+            if self.fences.get(each) == fence:
+                del self.held[each], self.fences[each]
 
     async def sweep(self, stale_for: float) -> None:
         self.swept.append(stale_for)
