@@ -71,8 +71,8 @@ FEEDS: Mapping[str, Sequence[type[Event]]] = {
 """Events that a command's plain strings reach."""
 ELSEWHERE = {
     "ApproveAsset", "ChangeBudgetLimit", "ChangeCostSettings", "ChangeExecutionSettings", "CloseBudget",
-    "CreateProjectFromBlueprint", "FailAgentAttempt", "LoseAttempt", "RejectAsset", "RemoveProvider", "ReportFirstToken",
-    "ResetProject", "RotateProviderKey", "StoreProviderKey",
+    "CreateProjectFromBlueprint", "FailAgentAttempt", "LoseAttempt", "RejectAsset", "RemoveProvider",
+    "ReportFirstToken", "ResetProject", "RotateProviderKey", "StoreProviderKey",
 }  # fmt: skip
 """Commands whose strings are only compared, or have stories of their own."""
 
