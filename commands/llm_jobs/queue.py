@@ -12,9 +12,9 @@ from commands.llm_jobs.waking import Woken
 from commands.work import UnitOfWork
 from domain.budgets import Budget
 from domain.errors import Refused
-from domain.llm_jobs import LlmJob
+from domain.llm_jobs import LlmJob, distinct
 from domain.projects import Project
-from domain.values import Code, Fraction, FreeText, Instant, ModelName, Slug, Text
+from domain.values import Code, Fallbacks, Fraction, FreeText, Instant, ModelName, Slug, Target, Text
 
 
 class ChatMessage(BaseModel):
@@ -41,6 +41,8 @@ class QueueLlmJob(Command, permission="llm_jobs.queue"):
     timeout_seconds: Annotated[int, Field(ge=1, le=86_400)] = 600
     max_attempts: Annotated[int, Field(ge=1, le=10)] = 3
     not_before: Instant | None = None
+    fallbacks: Fallbacks = Field(default_factory=list[Target])
+    """Where else it may be sent, in this order, when the first provider cannot answer."""
 
     def sealed_under(self) -> UUID | None:
         """The project's key, or the job's own."""
@@ -104,6 +106,7 @@ def queue_llm_job(command: QueueLlmJob, work: UnitOfWork) -> None:
             messages=work.text(_messages(command)),
             not_before=command.not_before,
             key_id=work.key_id,
+            fallbacks=distinct(Target(provider=command.provider, model=command.model), command.fallbacks),
         )
     )
 

@@ -113,6 +113,7 @@ def stage_agent_job(command: StageAgentJob, work: UnitOfWork) -> None:
             not_before=None,
             min_output_tokens=None,
             key_id=None,
+            fallbacks=[],
         )
     )
 
