@@ -59,6 +59,7 @@ class Deadlines(Tables):
         Agent.Redefined,
         Agent.Removed,
         LlmJob.RetryScheduled,
+        LlmJob.Rerouted,
         LlmJob.Resumed,
         LlmJob.Completed,
         LlmJob.Failed,

@@ -42,6 +42,12 @@ _READY: Final = (
     " and not exists (select from leases where resource = job_id"
     " and heartbeat_at > clock_timestamp() - make_interval(secs => %s))"
     " and not exists (select from idle_projects as idle where idle.project_id = llm_jobs.project_id)"
+    " and (not exists (select from open_circuits)"
+    " or exists (select from jsonb_to_recordset(jsonb_build_array(jsonb_build_object('provider', provider,"
+    " 'model', model)) || fallbacks) as target (provider text, model text) where not exists"
+    " (select from open_circuits as circuit where circuit.provider = target.provider"
+    " and circuit.model in ('', target.model) and circuit.blocked_until > clock_timestamp()"
+    " and not circuit.spares_last)))"
     " and job_id <> all(%s::uuid[])"
     " order by priority desc, queued_position limit %s"
 )
@@ -132,7 +138,7 @@ class PostgresJobQueue(_OverPool):
         self._lease_seconds = lease_seconds
 
     async def ready(self, limit: int, *, skipping: Collection[UUID] = ()) -> Sequence[UUID]:
-        """Jobs that may start now; those of a project that does not run are not tried in vain."""
+        """Jobs that may start now; not those of a project that rests, nor those whose every target is cut off."""
         return [row[0] for row in await self._rows(_READY, [self._lease_seconds, list(skipping), limit])]
 
     async def lost(self, stale_after: float) -> Sequence[LostJob]:

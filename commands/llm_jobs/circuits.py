@@ -54,7 +54,7 @@ class Passage:
             health = known[streams[each]]
             passes = health is None or health.lets_pass(each.model, work.now)
             if passes and (health is None or not health.has_limits(work.now)):
-                raise Refused(f"it is the turn of {each.label}, which is free", code="not_due")
+                raise Refused(f"it is the turn of {each.label}, which is free", code="other_target")
             limited = limited or passes
         health = known[streams[target]]
         why = "rate_limited" if limited else "circuit_open"

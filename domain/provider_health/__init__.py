@@ -3,10 +3,12 @@
 from domain.provider_health.circuits import Circuit, Probe
 from domain.provider_health.health import CAUSES, SHORTEST_LIMIT, WHOLE, ProviderHealth, RateLimit
 from domain.provider_health.rules import AllOpen, HealthRules, HealthSettings
-from domain.provider_health.signals import Finding, Level, Outcome, Signal, Window, judged
+from domain.provider_health.signals import FAILURES, MOST_OUTCOMES, Finding, Level, Outcome, Signal, Window, judged
 
 __all__ = [
     "CAUSES",
+    "FAILURES",
+    "MOST_OUTCOMES",
     "SHORTEST_LIMIT",
     "WHOLE",
     "AllOpen",

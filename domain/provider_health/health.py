@@ -55,6 +55,7 @@ class ProviderHealth(Aggregate):
     class HealthChanged(Aggregate.Event, type="provider.health_changed"):
         """The averages over the last outcomes of a provider crossed a threshold."""
 
+        provider: Slug
         level: Level
         previous: Level
         error_rate: Fraction
@@ -65,6 +66,7 @@ class ProviderHealth(Aggregate):
     class CircuitOpened(Aggregate.Event, type="provider.circuit_opened"):
         """No job is sent to a provider, or to one of its models, for a while; jobs go to their next target, or wait."""
 
+        provider: Slug
         model: ModelName | None
         cause: Code
         reason: Name
@@ -79,6 +81,7 @@ class ProviderHealth(Aggregate):
     class CircuitHalfOpened(Aggregate.Event, type="provider.circuit_half_opened"):
         """One job is let through to find out whether the provider works again."""
 
+        provider: Slug
         model: ModelName | None
         attempt_id: UUID
         job_id: UUID
@@ -88,6 +91,7 @@ class ProviderHealth(Aggregate):
     class ProbeAbandoned(Aggregate.Event, type="provider.probe_abandoned"):
         """The job that was to find out ended without saying anything about the provider; the next one may try."""
 
+        provider: Slug
         model: ModelName | None
         attempt_id: UUID
         kind: Code
@@ -95,6 +99,7 @@ class ProviderHealth(Aggregate):
     class CircuitClosed(Aggregate.Event, type="provider.circuit_closed"):
         """Jobs are sent there again."""
 
+        provider: Slug
         model: ModelName | None
         cause: Code
         note: Sealed | None
@@ -103,6 +108,7 @@ class ProviderHealth(Aggregate):
     class RateLimited(Aggregate.Event, type="provider.rate_limited"):
         """Our own limit at the provider is reached with one key: jobs that use it wait, nobody else does."""
 
+        provider: Slug
         key_id: UUID | None
         until: Instant
         attempt_id: UUID
@@ -110,6 +116,7 @@ class ProviderHealth(Aggregate):
     class CreditExhausted(Aggregate.Event, type="provider.credit_exhausted"):
         """The provider answers no more until somebody pays."""
 
+        provider: Slug
         key_id: UUID | None
         attempt_id: UUID
         reason: Name
@@ -153,6 +160,7 @@ class ProviderHealth(Aggregate):
                 raise Refused(f"the circuit of provider {self.name} is open", code="provider_unhealthy")
             self.trigger_event(
                 ProviderHealth.CircuitHalfOpened,
+                provider=self.name,
                 model=each or None,
                 attempt_id=attempt_id,
                 job_id=job_id,
@@ -170,7 +178,13 @@ class ProviderHealth(Aggregate):
             elif ok is False:
                 self._open(each, "probe_failed", rules, now, attempt_id=attempt_id)
             else:
-                self.trigger_event(ProviderHealth.ProbeAbandoned, model=each or None, attempt_id=attempt_id, kind=kind)
+                self.trigger_event(
+                    ProviderHealth.ProbeAbandoned,
+                    provider=self.name,
+                    model=each or None,
+                    attempt_id=attempt_id,
+                    kind=kind,
+                )
 
     def exhaust_credit(self, attempt_id: UUID, key_id: UUID | None, rules: HealthRules, now: datetime) -> None:
         """Open the circuit of the whole provider, at once."""
@@ -179,6 +193,7 @@ class ProviderHealth(Aggregate):
             return
         self.trigger_event(
             ProviderHealth.CreditExhausted,
+            provider=self.name,
             key_id=key_id,
             attempt_id=attempt_id,
             reason=CAUSES["credit_exhausted"],
@@ -189,7 +204,9 @@ class ProviderHealth(Aggregate):
         """Note until when a key has to wait, where that is news."""
         known = self.limited_until(key_id, now)
         if until - (known or now) >= SHORTEST_LIMIT:
-            self.trigger_event(ProviderHealth.RateLimited, key_id=key_id, until=until, attempt_id=attempt_id)
+            self.trigger_event(
+                ProviderHealth.RateLimited, provider=self.name, key_id=key_id, until=until, attempt_id=attempt_id
+            )
 
     def follow(self, finding: Finding, rules: HealthRules, now: datetime) -> None:
         """Take over what the outcomes say; a circuit that is not closed has its probe to decide it."""
@@ -238,17 +255,28 @@ class ProviderHealth(Aggregate):
     def _trigger_opening(self, of: str, cause: str, **facts: Any) -> None:
         evidence: dict[str, Any] = {"error_rate": None, "samples": None, "attempt_id": None}
         self.trigger_event(
-            ProviderHealth.CircuitOpened, model=of or None, cause=cause, reason=CAUSES[cause], **(evidence | facts)
+            ProviderHealth.CircuitOpened,
+            provider=self.name,
+            model=of or None,
+            cause=cause,
+            reason=CAUSES[cause],
+            **(evidence | facts),
         )
 
     def _close(self, of: str, *, cause: str, note: str | None, attempt_id: UUID | None) -> None:
         self.trigger_event(
-            ProviderHealth.CircuitClosed, model=of or None, cause=cause, note=note, attempt_id=attempt_id
+            ProviderHealth.CircuitClosed,
+            provider=self.name,
+            model=of or None,
+            cause=cause,
+            note=note,
+            attempt_id=attempt_id,
         )
 
     def _change_level(self, finding: Finding) -> None:
         self.trigger_event(
             ProviderHealth.HealthChanged,
+            provider=self.name,
             level=finding.level,
             previous=self.level,
             error_rate=finding.signal.error_rate,

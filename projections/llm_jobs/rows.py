@@ -33,6 +33,9 @@ class JobRow:
     queued_at: datetime
     not_before: datetime | None
     messages_digest: str | None
+    fallbacks: list[dict[str, str]]
+    target_provider: str
+    target_model: str
     version: int
     position: int
     status: JobStatus = "queued"
@@ -115,6 +118,9 @@ def new_job(event: LlmJob.Queued, stored: StoredEvent) -> JobRow:
         queued_at=stored.recorded_at,
         not_before=event.not_before,
         messages_digest=event.messages.digest if event.messages else None,
+        fallbacks=[each.model_dump() for each in event.fallbacks],
+        target_provider=event.provider,
+        target_model=event.model,
         version=stored.version,
         position=stored.position,
     )
@@ -145,6 +151,7 @@ def change_job(row: JobRow, event: Event, stored: StoredEvent) -> None:
     match event:
         case LlmJob.Admitted():
             row.attempt, row.worker = event.attempt, event.worker
+            row.target_provider, row.target_model = event.provider, event.model
         case LlmJob.Started():
             row.status, row.started_at, row.first_token_ms = "running", stored.recorded_at, None
         case LlmJob.FirstToken():
@@ -160,9 +167,8 @@ def change_job(row: JobRow, event: Event, stored: StoredEvent) -> None:
             row.status, row.ended_at = "failed", stored.recorded_at
             _fail(row, event)
             _wait_no_longer(row)
-        case LlmJob.RetryScheduled():
-            row.status, row.due_at = "retrying", event.due_at
-            _fail(row, event)
+        case LlmJob.RetryScheduled() | LlmJob.Rerouted():
+            _go_on(row, event)
         case LlmJob.AttemptLost():
             row.status, row.worker, row.started_at = "queued", None, None
         case LlmJob.Cancelled():
@@ -174,13 +180,20 @@ def change_job(row: JobRow, event: Event, stored: StoredEvent) -> None:
             pass
 
 
+def _go_on(row: JobRow, event: LlmJob.RetryScheduled | LlmJob.Rerouted) -> None:
+    retries = isinstance(event, LlmJob.RetryScheduled)
+    row.status, row.due_at = ("retrying", event.due_at) if retries else ("queued", None)
+    row.target_provider, row.target_model = event.next_provider, event.next_model
+    _fail(row, event)
+
+
 def _park(row: JobRow, event: LlmJob.Parked, stored: StoredEvent) -> None:
     row.status, row.parked_at, row.parked_on = "parked", stored.recorded_at, event.budget_id
     row.parked_scope, row.parked_limit, row.parked_requested = event.scope, event.limit, event.requested
     row.parked_settled, row.parked_held = event.settled, event.held
 
 
-def _fail(row: JobRow | AttemptRow, event: LlmJob.Failed | LlmJob.RetryScheduled) -> None:
+def _fail(row: JobRow | AttemptRow, event: LlmJob.Failed | LlmJob.RetryScheduled | LlmJob.Rerouted) -> None:
     row.failure, row.reason, row.note = event.kind, event.reason, event.note
 
 
@@ -208,7 +221,7 @@ def change_attempt(row: AttemptRow, event: Event, stored: StoredEvent) -> None:
         case LlmJob.Completed():
             row.status, row.ended_at, row.total_ms = "completed", stored.recorded_at, event.total_ms
             _use(row, event)
-        case LlmJob.Failed() | LlmJob.RetryScheduled() if row.status == "running":
+        case LlmJob.Failed() | LlmJob.RetryScheduled() | LlmJob.Rerouted() if row.status == "running":
             row.status, row.ended_at = "failed", stored.recorded_at
             _fail(row, event)
         case LlmJob.AttemptLost():

@@ -6,6 +6,8 @@ from uuid import UUID
 
 from domain.llm_jobs import LlmJob
 from domain.projects import Project
+from domain.provider_health import ProviderHealth
+from projections.llm_jobs.circuits import OF_CIRCUITS, write_circuits
 from projections.llm_jobs.rows import AttemptRow, JobRow, change_attempt, change_job, new_attempt, new_job
 from projections.projector import Applied, Connection, on
 from projections.rows import Rows
@@ -27,7 +29,7 @@ class LlmJobs(Tables):
     """Answers "what is asked of models, what waits, what runs, what came of it?": jobs and their attempts."""
 
     name = "llm_jobs"
-    version = 2
+    version = 3
 
     @on(
         Project.Created,
@@ -48,10 +50,15 @@ class LlmJobs(Tables):
         LlmJob.Completed,
         LlmJob.Failed,
         LlmJob.RetryScheduled,
+        LlmJob.Rerouted,
         LlmJob.AttemptLost,
         LlmJob.LateUsage,
         LlmJob.Cancelled,
         LlmJob.ResultDelivered,
+        ProviderHealth.CircuitOpened,
+        ProviderHealth.CircuitHalfOpened,
+        ProviderHealth.ProbeAbandoned,
+        ProviderHealth.CircuitClosed,
     )
     async def apply(self, connection: Connection, batch: Sequence[Applied]) -> None:
         """Two reads and four writes at most, however many events."""
@@ -60,7 +67,11 @@ class LlmJobs(Tables):
             await connection.execute(_IDLE, [idle])
         if busy := [project for project, running in runs.items() if running]:
             await connection.execute(_BUSY, [busy])
-        await _write_jobs(connection, [each for each in batch if each.stored.stream_id not in runs])
+        circuits = [each for each in batch if isinstance(each.event, OF_CIRCUITS)]
+        if circuits:
+            await write_circuits(connection, circuits)
+        others = [each for each in batch if not isinstance(each.event, OF_CIRCUITS)]
+        await _write_jobs(connection, [each for each in others if each.stored.stream_id not in runs])
 
     async def totals(self, connection: Connection) -> Mapping[str, str]:
         """How many jobs stand where."""

@@ -46,6 +46,9 @@ create table llm_jobs (
     first_token_ms    bigint,
     total_ms          bigint,
     delivered_to      text,
+    fallbacks         jsonb       not null, -- where else it may go, in order: [{provider, model}]
+    target_provider   text        not null, -- where its present attempt went, or the next one goes
+    target_model      text        not null,
     version           integer     not null,
     position          bigint      not null
 );
@@ -82,6 +85,17 @@ create table llm_job_attempts (
     total_ms        bigint,
     position        bigint      not null,
     unique (job_id, attempt)
+);
+create index llm_job_attempts_of_provider on llm_job_attempts (provider, ended_at desc);
+
+-- Circuits that are not closed: jobs all of whose targets are behind one are not worth a try.
+create table open_circuits (
+    provider      text        not null,
+    model         text        not null, -- '' is the whole provider
+    cause         text        not null,
+    blocked_until timestamptz not null, -- infinity: until an operator closes it
+    spares_last   boolean     not null, -- the last target of a job may be tried all the same
+    primary key (provider, model)
 );
 
 -- Projects that do not run now: their queued jobs are not worth a try.

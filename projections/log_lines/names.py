@@ -12,6 +12,7 @@ from domain.kernel import Event, load_event
 from domain.llm_jobs import LlmJob
 from domain.log import StoredEvent
 from domain.projects import Project
+from domain.provider_health import ProviderHealth
 from domain.providers import Provider
 from projections.log_lines.rendering import LogLine, line_of
 
@@ -61,7 +62,10 @@ def given_name(event: Event, names: Names) -> str | None:
     return name(event, names) if name else None
 
 
-def _own(event: Project.Created | Project.SettingsChanged | Agent.Defined | Asset.Created, _names: Names) -> str:
+def _own(
+    event: Project.Created | Project.SettingsChanged | Agent.Defined | Asset.Created | ProviderHealth.HealthWatched,
+    _names: Names,
+) -> str:
     return event.name
 
 
@@ -90,6 +94,7 @@ _GIVEN: Mapping[str, Callable[[Any, Names], str | None]] = {
     Agent.Defined.TYPE: _own,
     Asset.Created.TYPE: _own,
     Provider.Registered.TYPE: _own,
+    ProviderHealth.HealthWatched.TYPE: _own,
     Checkpoint.Requested.TYPE: _checkpoint,
     LlmJob.Queued.TYPE: _job,
     Cost.Recorded.TYPE: _cost,

@@ -26,6 +26,7 @@ from domain.values import INLINE_TEXT, MONEY_DIGITS, ZERO, Text
 from streams.dispatcher.billing import Billing
 from streams.dispatcher.outcomes import Reports, Timing
 from streams.dispatcher.pace import Pace
+from streams.dispatcher.targets import ELSEWHERE, Circuits, Way, key_of
 from streams.prompts import Prompts
 
 RETRY_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0)
@@ -56,6 +57,7 @@ class Spending:
     now: Callable[[], datetime]
     """The worker's clock; prices are those of its day."""
     pace: Pace = field(default_factory=Pace)
+    circuits: Circuits = field(default_factory=Circuits)
     told: set[str] = field(default_factory=set[str])
     """Oddities of providers' bills that were warned of."""
 
@@ -79,7 +81,11 @@ class AttemptRun:
         queued: StoredEvent,
         *,
         is_leased: Callable[[], bool] = lambda: True,
+        way: Way | None = None,
     ) -> None:
+        self._way = way or Way(job.target)
+        self._refused_as: str | None = None
+        self._key_id: UUID | None = None
         self._with = spending
         self._worker = worker
         self._principal = Principal(f"worker:{worker}", frozenset({"*"}))
@@ -90,8 +96,8 @@ class AttemptRun:
         self._telling: asyncio.Task[None] | None = None
         self._calling: asyncio.Task[Any] | None = None
         self._aborted = False
-        self._billing = Billing(spending.prices, job.provider, spending.now().date(), spending.told)
-        self._say = Reports(job, attempt, self._billing)
+        self._billing = Billing(spending.prices, self._way.target.provider, spending.now().date(), spending.told)
+        self._say = Reports(job, attempt, self._billing, self._way.target)
         self.job = job
         self.attempt = attempt
 
@@ -107,7 +113,12 @@ class AttemptRun:
     ) -> "AttemptRun":
         """The next attempt of a queued job as the log has it now, or the one with this number."""
         job = await spending.prompts.job(queued.stream_id)
-        return cls(spending, worker, job, job.attempt + 1 if attempt is None else attempt, queued, is_leased=is_leased)
+        if attempt is not None:
+            return cls(spending, worker, job, attempt, queued, is_leased=is_leased)
+        way = await spending.circuits.way(
+            job, spending.reader, spending.now(), lambda provider: spending.models.get(provider, job.project_id)
+        )
+        return cls(spending, worker, job, job.attempt + 1, queued, is_leased=is_leased, way=way)
 
     def abort(self) -> None:
         """Give up the call: its job was cancelled, or given to another worker. What it cost is recorded all the same.
@@ -127,6 +138,8 @@ class AttemptRun:
         """See it through; answers for how many seconds its job is then best left alone."""
         if self.job.status != "queued":
             return BEHIND_SECONDS
+        if self._way.wait is not None:
+            return self._way.wait
         try:
             prepared = await self._prepare()
         except (Refused, NotFound) as problem:
@@ -134,6 +147,9 @@ class AttemptRun:
             return BEHIND_SECONDS
         # The job's version is part of the key: after parking it is admitted anew under the same attempt number.
         if not await self._send(prepared.admission, f"admit|{self.job.id}|{self.job.version}"):
+            if self._refused_as in ELSEWHERE:
+                self._with.circuits.forget(self.job)
+                return BEHIND_SECONDS
             return self._with.pace.again_seconds
         history = await self._with.reader.read_stream(self.job.id)
         if any(each.type == LlmJob.Admitted.TYPE and each.payload()["attempt"] == self.attempt for each in history):
@@ -146,13 +162,14 @@ class AttemptRun:
     # --- before the call ---
 
     async def _prepare(self) -> _Prepared:
-        job = self.job
-        model = await self._with.models.get(job.provider, job.project_id)
+        job, target = self.job, self._way.target
+        model = await self._with.models.get(target.provider, job.project_id)
+        self._key_id = key_of(model)
         messages = await self._with.prompts.messages(job)
-        quote = self._with.prices.quote(job.provider, job.model, self._billing.on)
+        quote = self._with.prices.quote(target.provider, target.model, self._billing.on)
         request = ModelRequest(
             attempt_id=attempt_id(job.id, self.attempt),
-            model=job.model,
+            model=target.model,
             messages=messages,
             max_output_tokens=job.max_output_tokens,
             temperature=job.temperature,
@@ -174,8 +191,7 @@ class AttemptRun:
         return AdmitLlmJob(
             **self._say.address,
             worker=self._worker,
-            provider=self.job.provider,
-            model=self.job.model,
+            **dict(self._way.target),
             bound=bound,
             input_bound=request.input_upper_bound,
             output_bound=request.max_output_tokens,
@@ -204,7 +220,7 @@ class AttemptRun:
             try:
                 reply = await self._answer(prepared.model, request)
             except ModelError as failure:
-                await self._record(self._say.failed(failure))
+                await self._record(self._say.failed(failure, self._key_id))
             else:
                 await self._take(reply, queue_ms)
 
@@ -284,6 +300,7 @@ class AttemptRun:
         except Unavailable:
             raise
         except ToyboxError as refusal:
+            self._refused_as = refusal.code
             log.info("refused", job=str(self.job.id), command=type(command).__name__, because=str(refusal))
             return False
         return True

@@ -25,7 +25,11 @@ async def opened(database: str) -> AsyncIterator[AsyncConnectionPool[Any]]:
         async with made.connection() as connection:
             await connection.execute(
                 "create table llm_jobs (job_id uuid primary key, status text, priority integer, attempt integer,"
-                " queued_position bigint, not_before timestamptz, started_at timestamptz, project_id uuid)"
+                " queued_position bigint, not_before timestamptz, started_at timestamptz, project_id uuid,"
+                " provider text default 'one', model text default 'small', fallbacks jsonb default '[]')"
+            )
+            await connection.execute(
+                "create table open_circuits (provider text, model text, blocked_until timestamptz, spares_last boolean)"
             )
             await connection.execute("create table idle_projects (project_id uuid primary key)")
             await connection.execute(
@@ -169,3 +173,23 @@ async def test_one_leads_at_a_time_and_a_lost_connection_is_noticed(database: st
             await first.check("reactions")
     with pytest.raises(Unavailable, match="does not lead"):
         await first.check("reactions")
+
+
+async def test_a_job_all_of_whose_targets_are_cut_off_is_not_offered(opened: AsyncConnectionPool[Any]) -> None:
+    jobs = PostgresJobQueue(opened)
+    await queue(opened, 1)
+    await queue(opened, 2)
+    elsewhere = """[{"provider": "two", "model": "small"}]"""
+    await put(opened, "update llm_jobs set fallbacks = %s::jsonb where job_id = %s", elsewhere, job(2))
+    circuit = "insert into open_circuits values (%s, %s, clock_timestamp() + %s::interval, %s)"
+    assert await jobs.ready(9) == [job(1), job(2)]
+    await put(opened, circuit, "one", "", "1 hour", False)
+    assert await jobs.ready(9) == [job(2)]
+    await put(opened, circuit, "two", "other", "1 hour", False)
+    assert await jobs.ready(9) == [job(2)], "another model's circuit is of no interest"
+    await put(opened, circuit, "two", "small", "1 hour", False)
+    assert await jobs.ready(9) == []
+    await put(opened, "update open_circuits set spares_last = true where model = 'small'")
+    assert await jobs.ready(9) == [job(2)], "the last target may be tried all the same"
+    await put(opened, "update open_circuits set blocked_until = clock_timestamp()")
+    assert await jobs.ready(9) == [job(1), job(2)], "one of them may probe"
