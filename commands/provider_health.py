@@ -1,6 +1,6 @@
 """What may be asked of providers' health: follow what outcomes say, open and close circuits, choose the rules."""
 
-from typing import Annotated, Self
+from typing import Annotated, Self, get_args
 from uuid import UUID
 
 from pydantic import BaseModel, Field
@@ -8,12 +8,15 @@ from pydantic import BaseModel, Field
 from commands.handling import Command, handler
 from commands.work import UnitOfWork
 from domain.errors import Refused
-from domain.ids import health_settings_id, provider_health_id
+from domain.ids import health_settings_id, provider_health_id, provider_id
 from domain.kernel import Aggregate
 from domain.provider_health import Finding, HealthRules, HealthSettings, Level, ProviderHealth, Signal
+from domain.providers import Provider, ProviderKind
 from domain.values import Fraction, ModelName, Prose, Slug
 
 Count = Annotated[int, Field(ge=0)]
+BUILT_IN = frozenset(get_args(ProviderKind)) - {"openai_compatible"}
+"""Providers that need no registration."""
 
 
 class FollowProviderHealth(Command, permission="providers.watch"):
@@ -65,8 +68,8 @@ class ByHand(BaseModel):
     reason: Annotated[Prose, Field(min_length=1)] | None = None
 
     def streams(self) -> tuple[UUID, ...]:
-        """The provider's health."""
-        return (provider_health_id(self.name),)
+        """The provider, and its health."""
+        return (provider_id(self.name), provider_health_id(self.name))
 
     def sealed_under(self) -> UUID | None:
         """Its own key."""
@@ -92,7 +95,7 @@ class CloseCircuit(ByHand, Command, permission="providers.operate"):
 class ChangeHealthSettings(Command, permission="health_settings.change"):
     """Choose when circuits open, how long they rest, and what jobs do meanwhile."""
 
-    rules: HealthRules
+    rules: HealthRules = HealthRules()
 
     def streams(self) -> tuple[UUID, ...]:
         """The one set of settings."""
@@ -117,6 +120,8 @@ def follow_provider_health(command: FollowProviderHealth, work: UnitOfWork) -> N
 def open_circuit(command: OpenCircuit, work: UnitOfWork) -> None:
     """Also of a provider that nothing was known of so far."""
     stream = provider_health_id(command.name)
+    if command.name not in BUILT_IN:
+        work.get(Provider, provider_id(command.name))
     known, note = work.find(ProviderHealth, stream), command.note(work)
     health = known or work.add(ProviderHealth(id=stream, name=command.name))
     health.open_by_hand(command.model, note)

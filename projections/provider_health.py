@@ -51,8 +51,8 @@ class ProviderHealthView(View):
 
     name: str
     level: Level = "healthy"
-    since: Instant
-    """Since when it has this level."""
+    since: Instant | None = None
+    """Since when it has this level; None where nothing ever happened to it."""
     error_rate: Fraction | None = None
     """The averages that changed the level."""
     latency_ms: int | None = None
@@ -158,7 +158,8 @@ def _circuit(view: ProviderHealthView, model: str | None, **changes: object) -> 
 
 _RECENT: Final = (
     "select count(*), count(*) filter (where status = 'completed'),"
-    " count(*) filter (where failure = any(%(failures)s)), (percentile_cont(0.5) within group (order by total_ms))::bigint, max(ended_at) from"
+    " count(*) filter (where failure = any(%(failures)s)),"
+    " (percentile_cont(0.5) within group (order by total_ms))::bigint, max(ended_at) from"
     " (select status, failure, total_ms, ended_at from llm_job_attempts where provider = %(provider)s"
     " and ended_at is not null order by ended_at desc limit %(most)s) as last"
 )
