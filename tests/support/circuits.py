@@ -22,23 +22,41 @@ class _Known:
     troubles: list[str | None] = field(default_factory=list[str | None])
     """Kinds of the outcomes since a circuit closed last; None for an answer."""
     refused_credit: bool = False
+    late: set[str] = field(default_factory=set[str])
+    """Attempts that reported after they had been given up: their events say no kind."""
+
+
+class Judge:
+    """Reads the log once, in pieces that hold whole appends; finds every breach of what circuits promise."""
+
+    def __init__(self, *, minimum_samples: int = 4) -> None:
+        self.faults: list[str] = []
+        self._minimum = minimum_samples
+        self._known: defaultdict[str, _Known] = defaultdict(_Known)
+        self._at: dict[str, str] = {}
+
+    def read(self, log: Sequence[StoredEvent]) -> None:
+        """Go on."""
+        for position, each in enumerate(log):
+            said = each.payload()
+            if each.type == "llm_job.late_usage":
+                self._known[self._at[said["attempt_id"]]].late.add(said["attempt_id"])
+            elif each.type in FAILED or each.type == "llm_job.completed":
+                _count(self._known[said["provider"]], each.type, said)
+            elif each.type == "llm_job.admitted":
+                self._at[said["attempt_id"]] = said["provider"]
+                # The circuit half-opens in the same append, behind the job's own events.
+                append = [other for other in log[position : position + 20] if other.command_id == each.command_id]
+                self.faults += _admitted(self._known[said["provider"]], each, said, append)
+            elif each.type.startswith("provider.") and "provider" in said:
+                self.faults += _circuit(self._known[said["provider"]], each, said, self._minimum)
 
 
 def faults_of(log: Sequence[StoredEvent], *, minimum_samples: int = 4) -> list[str]:
-    """Every breach of what circuits promise, in words."""
-    known: defaultdict[str, _Known] = defaultdict(_Known)
-    faults: list[str] = []
-    for position, each in enumerate(log):
-        said = each.payload()
-        if each.type in FAILED or each.type == "llm_job.completed":
-            _count(known[said["provider"]], each.type, said)
-        elif each.type == "llm_job.admitted":
-            # The circuit half-opens in the same append, behind the job's own events.
-            append = [other for other in log[position:] if other.command_id == each.command_id]
-            faults += _admitted(known[said["provider"]], each, said, append)
-        elif each.type.startswith("provider."):
-            faults += _circuit(known[said["provider"]] if "provider" in said else _Known(), each, said, minimum_samples)
-    return faults
+    """Every breach in a whole log, in words."""
+    judge = Judge(minimum_samples=minimum_samples)
+    judge.read(log)
+    return judge.faults
 
 
 def unprobed(log: Sequence[StoredEvent], now: datetime, patience: timedelta) -> list[str]:
@@ -112,6 +130,8 @@ def _without_cause(
     known: _Known, each: StoredEvent, said: dict[str, Any], model: str, minimum_samples: int
 ) -> list[str]:
     troubles = known.troubles[-64:]
+    if said["attempt_id"] in known.late:
+        return []
     match said["cause"]:
         case "errors":
             enough = len(troubles) >= minimum_samples and sum(kind is not None for kind in troubles) >= 3
