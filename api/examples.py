@@ -20,6 +20,7 @@ _EXAMPLES: Final[Mapping[str, Any]] = {
     "CancelProject": {"reason": "requested", "note": "Wrong changelog"},
     "ChangeAiConfig": {"ai": {"provider": "openai", "model": "gpt-5-mini", "temperature": "0.2"}},
     "ChangeBudgetLimit": {"limit": "2.50"},
+    "ChangeHealthSettings": {"rules": {"cooldown_seconds": 30, "all_open": "try"}},
     "ChangeProjectSettings": {"name": "Release notes 1.4"},
     "ChangeQualitySettings": {"quality": {"checkpoints": ["writer"], "retries": 3}},
     "ChatJob": {
@@ -28,6 +29,7 @@ _EXAMPLES: Final[Mapping[str, Any]] = {
         "messages": [{"role": "user", "content": "Say hello"}],
         "max_output_tokens": 100,
     },
+    "CircuitByHand": {"action": "open", "reason": "Their status page is red"},
     "ConfigureAgent": {"prompt": "Write shorter release notes.", "retries": 1},
     "ConfigureProvider": {"config": {"key_env": "OPENAI_API_KEY", "timeout_seconds": 120}},
     "DefineLibraryAgent": {"name": "editor", "instructions": "You edit texts.", "prompt": "Edit: {{ outputs.writer }}"},

@@ -22,6 +22,7 @@ FailureKind = Literal[
     "authentication",
     "credit_exhausted",
     "invalid_request",
+    "model_not_found",
     "malformed",
     "cut_stream",
     "cancelled",

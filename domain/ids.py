@@ -160,3 +160,13 @@ def provider_id(name: str) -> UUID:
 def provider_key_id(provider: str, label: str) -> UUID:
     """A key to a provider, by its label."""
     return derived_id("provider-key", provider, label)
+
+
+def provider_health_id(name: str) -> UUID:
+    """What is known of a provider's health, by the provider's name; built-in providers have one too."""
+    return derived_id("provider-health", name)
+
+
+def health_settings_id() -> UUID:
+    """The one set of health settings."""
+    return derived_id("health-settings")

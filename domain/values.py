@@ -122,6 +122,22 @@ class Value(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
+class Target(Value):
+    """A model at a provider: where a request may be sent."""
+
+    provider: Slug
+    model: ModelName
+
+    @property
+    def label(self) -> str:
+        """`openai/gpt-5-mini`."""
+        return f"{self.provider}/{self.model}"
+
+
+Fallbacks = Annotated[list[Target], Field(max_length=8)]
+"""Where else a request may be sent, in this order."""
+
+
 class AiConfig(Value):
     """Which model answers and how. A field that is None is inherited: run's default → project → agent."""
 
@@ -129,6 +145,8 @@ class AiConfig(Value):
     model: ModelName | None = None
     temperature: Annotated[Fraction, Field(ge=0, le=2)] | None = None
     max_output_tokens: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    fallbacks: Fallbacks | None = None
+    """An empty list is a choice as well: nowhere else."""
 
     def over(self, inherited: "AiConfig") -> "AiConfig":
         """This configuration, with what it leaves open taken from the inherited one."""

@@ -64,6 +64,7 @@ class Deadlines(Tables):
         LlmJob.Queued,
         LlmJob.Requeued,
         LlmJob.RetryScheduled,
+        LlmJob.Rerouted,
         LlmJob.Resumed,
         LlmJob.Completed,
         LlmJob.Failed,

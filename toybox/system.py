@@ -46,6 +46,7 @@ from streams.partitioned.state import ConsumptionState
 from streams.products.progress import ProductsState
 from streams.products.publisher import StatePublisher
 from streams.prompts import Prompts
+from streams.provider_health import HealthWatch
 from streams.reacting import REACTIONS
 from streams.reactor import Reactor
 from streams.relay import Relay
@@ -248,7 +249,14 @@ async def _follow(system: System, stack: AsyncExitStack) -> None:
             commands=system.commands,
             leadership=PostgresLeadership(system.conninfo),
         )
+        watch = HealthWatch(
+            reader=system.store,
+            commands=system.commands,
+            leadership=PostgresLeadership(system.conninfo),
+            now=now,
+        )
         for name, run in (
+            ("provider health", watch.run),
             ("reactions", system.reactor.run),
             ("deadlines", deadlines.run),
             ("dispatcher", system.dispatcher.run),

@@ -11,6 +11,7 @@ from psycopg_pool import AsyncConnectionPool
 
 from adapters.postgres.following import LEASE_SECONDS, UNHURRIED, OverPool
 from domain.following import LostJob, ReadyJob
+from domain.llm_jobs import slots_of
 from domain.queueing import Lane, Turns, room_of, shares_of
 
 RULES: Final[dict[str, int]] = {"weight": 1, "ageing_seconds": 60}
@@ -46,11 +47,17 @@ _LANES: Final = (
     " union all select next.lane, next.ready_at from heads cross join lateral ("
     "select lane, ready_at from llm_jobs where status = 'queued' and lane > heads.lane order by lane, ready_at limit 1"
     ") as next)"
-    " select lane, share, priority, occupies, coalesce(spent, 0),"
+    " select lane, share, priority, way.provider, way.model, llm_job_lanes.project_id, key_id, coalesce(spent, 0),"
     " extract(epoch from now.at - ready_at)::float8,"
     " extract(epoch from now.at - greatest(ready_at, served_at))::float8"
     " from heads join llm_job_lanes using (lane) left join queue_shares using (share)"
     " left join queue_lanes using (share, priority) cross join (select log_clock() as at) as now"
+    # To the first target that no circuit keeps its jobs from; there they need slots.
+    " cross join lateral (select provider, model from rows from (jsonb_to_recordset(targets)"
+    " as (provider text, model text)) with ordinality as target (provider, model, turn)"
+    " where not exists (select from open_circuits as circuit where circuit.provider = target.provider"
+    " and circuit.model in ('', target.model) and circuit.blocked_until > now.at and not circuit.spares_last)"
+    " order by turn limit 1) as way"
     " where ready_at <= now.at"
     " and not exists (select from idle_projects as idle where idle.project_id = llm_job_lanes.project_id)"
 )
@@ -129,13 +136,16 @@ class PostgresJobQueue(OverPool):
         if not waiting:
             return []
         rules = _Rules(RULES | dict(chosen))
-        lanes = {row[0]: Lane(row[0], row[1], row[2], row[5], row[6], tuple(row[3])) for row in waiting}
+        lanes = {
+            lane: Lane(lane, share, priority, age, waited, tuple(slots_of(provider, model, project_id, key_id)))
+            for lane, share, priority, provider, model, project_id, key_id, _, age, waited in waiting
+        }
         limits = rules.limits({name for lane in lanes.values() for name in lane.occupies})
         turns = Turns(
             lanes.values(),
             shares_of(
                 (call[:3] for call in calls if call[0]),
-                {row[1]: row[4] for row in waiting},
+                {row[1]: row[7] for row in waiting},
                 {row[1]: rules.weight(row[1]) for row in waiting},
                 floor[0][0],
             ),

@@ -19,7 +19,7 @@ from api.storing import kept_text
 from commands.llm_jobs import CancelLlmJob, ChatMessage, QueueLlmJob
 from domain.errors import NotFound
 from domain.llm_jobs import JobStatus
-from domain.values import Fraction, Instant, ModelName, Slug, Text
+from domain.values import Fallbacks, Fraction, Instant, ModelName, Slug, Text
 from projections.costs import Costs
 from projections.llm_jobs import AttemptView, JobFilter, JobView, LlmJobs, attempts_of, job, jobs
 
@@ -34,6 +34,7 @@ class ChatJob(BaseModel):
     project_id: UUID | None = None
     provider: Slug
     model: ModelName
+    fallbacks: Annotated[Fallbacks, Field(description="Where else it may be sent, in order")] = []
     messages: Annotated[list[ChatMessage], Field(min_length=1, max_length=1_000)]
     max_output_tokens: Annotated[int, Field(ge=1, le=1_000_000)] = 1_024
     temperature: Annotated[Fraction, Field(ge=0, le=2)] | None = None

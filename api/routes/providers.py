@@ -1,6 +1,7 @@
 """Routes for the registry of providers, each known by its name."""
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 from fastapi import Path, Query
 from starlette.responses import Response
@@ -14,25 +15,44 @@ from api.permissions import may
 from api.routing import router_of
 from commands.providers import ConfigureProvider, RegisterProvider, RemoveProvider
 from domain.ids import provider_id
+from domain.provider_health import Level
 from domain.values import Slug
+from projections.paging import Page
+from projections.provider_health import CircuitView, ProviderHealths, ProviderHealthView, healths_of
 from projections.providers import Providers, ProviderView, providers
 
 router = router_of("providers", "/api/ai-providers")
 ByName = Annotated[Slug, Path(alias="name")]
 
 
-@router.get("", dependencies=[may("providers.read")], response_model=Listed[ProviderView])
+class ListedProvider(ProviderView):
+    """A provider, and how it is."""
+
+    health: Level = "healthy"
+    circuits: tuple[CircuitView, ...] = ()
+    """Those that are not closed."""
+
+
+@router.get("", dependencies=[may("providers.read")], response_model=Listed[ListedProvider])
 async def list_providers(
     looking: Looking,
     removed: Annotated[bool, Query(description="Those that were removed, instead")] = False,  # noqa: FBT002 -- a query parameter
     cursor: Cursor = None,
     limit: Limit = 50,
 ) -> Response:
-    """Whose models may be asked, by name."""
-    async with looking.at(Providers) as seen:
+    """Whose models may be asked, by name, and how they are."""
+    async with looking.at(Providers, ProviderHealths) as seen:
         page = await providers(seen.connection, removed=removed, cursor=cursor, limit=limit)
+        known = await healths_of(seen.connection, [row.view.name for row in page.items])
         truth = await seen.truth()
-    return await looking.show_page(page, truth)
+    return await looking.show_page(Page([_listed(row.view, known) for row in page.items], page.next), truth)
+
+
+def _listed(view: ProviderView, known: Mapping[str, ProviderHealthView]) -> ListedProvider:
+    health, fields = known.get(view.name), dict[str, Any](view)
+    return (
+        ListedProvider(**fields, health=health.level, circuits=health.circuits) if health else ListedProvider(**fields)
+    )
 
 
 @router.post("", status_code=201, dependencies=[may(RegisterProvider)], response_model=Done)

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from commands.work import UnitOfWork
 from domain.agents import Agent
 from domain.errors import Refused
-from domain.llm_jobs import LlmJob
+from domain.llm_jobs import LlmJob, distinct
 from domain.projects import Project
-from domain.values import AiConfig
+from domain.values import AiConfig, Target
 
 OUTPUT_TOKENS = 4_096
 """The longest answer of an agent whose AI config does not say."""
@@ -69,6 +69,7 @@ class NextAttempt:
             min_output_tokens=None,
             key_id=None,
             deadline=None,
+            fallbacks=distinct(Target(provider=self.ai.provider, model=self.ai.model), self.ai.fallbacks),
         )
         agent.start(feedback=feedback)
         work.add(job)

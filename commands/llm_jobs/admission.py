@@ -10,18 +10,19 @@ from pydantic import Field
 
 from commands.handling import Command, handler
 from commands.llm_jobs.addresses import Failing, OfJob
+from commands.llm_jobs.circuits import Passage
 from commands.llm_jobs.waking import Woken
 from commands.work import UnitOfWork
 from domain.agents import Agent
 from domain.budgets import Budget, CostRules, CostSettings
 from domain.charges import Charge, Shortfall, Tokens
 from domain.errors import Refused
-from domain.ids import attempt_id, budget_id, cost_settings_id, scopes_of
+from domain.ids import attempt_id, budget_id, cost_settings_id, provider_health_id, scopes_of
 from domain.kernel import Aggregate
 from domain.llm_jobs import Attempt, HeldAmount, LlmJob
 from domain.pricing import RateId
 from domain.projects import Project
-from domain.values import MONEY_DIGITS, ZERO, Amount, ModelName, Name, Slug, Text
+from domain.values import MONEY_DIGITS, ZERO, Amount, ModelName, Name, Slug, Target, Text
 
 SMALLEST = Decimal(1).scaleb(-MONEY_DIGITS)
 Seconds = Annotated[int, Field(ge=1, le=7 * 86_400)]
@@ -47,7 +48,8 @@ class AdmitLlmJob(OfJob, Command, permission="llm_jobs.work"):
     def streams(self) -> tuple[UUID, ...]:
         """Whatever the job needs, and what its provider and its model may spend."""
         narrower = scopes_of(None, None, None, provider=self.provider, model=self.model)
-        return (*super().streams(), *(budget_id(each) for each in narrower), cost_settings_id())
+        paying = (budget_id(each) for each in narrower)
+        return (*super().streams(), *paying, cost_settings_id(), provider_health_id(self.provider))
 
     def charge(self, output: int) -> Charge:
         """The most that the attempt can cost when it asks for so many output tokens."""
@@ -61,9 +63,11 @@ class AdmitLlmJob(OfJob, Command, permission="llm_jobs.work"):
 
 
 class DenyLlmJob(Failing, Command, permission="llm_jobs.work"):
-    """Give a job up before its next attempt is let out: it has no price, no provider or no prompt."""
+    """Give a job up before its next attempt is let out, or one target of it: no price, no provider or no prompt."""
 
     attempt: Annotated[int, Field(ge=1)]
+    target: Target | None = None
+    """Where it was to be sent; None: where its turn is."""
 
 
 @handler
@@ -77,6 +81,7 @@ def admit_llm_job(command: AdmitLlmJob, work: UnitOfWork) -> None:
             " hold for longer",
             code="hold_too_short",
         )
+    passage = Passage.of(job, Target(provider=command.provider, model=command.model), work)
     rules = _rules(work)
     budgets = _paying(job, command, work)
     output = command.output_bound
@@ -97,7 +102,9 @@ def admit_llm_job(command: AdmitLlmJob, work: UnitOfWork) -> None:
         bound=charge.usd,
         rate_id=command.rate_id,
         holds=[HeldAmount(budget_id=each.id, amount=charge.usd) for each in budgets],
+        probe=passage.is_probe,
     )
+    passage.take(attempt, expires_at)
     if lack:
         job.shape(command.attempt, output, lack)
     job.admit(
@@ -118,7 +125,9 @@ def deny_llm_job(command: DenyLlmJob, work: UnitOfWork) -> None:
     job = command.job(work)
     job.check_admissible(command.attempt, work.now)
     behind = Woken.behind(job, work)
-    job.deny(command.attempt, kind=command.kind, note=command.note(work))
+    if command.target and command.target not in job.route.order:
+        raise Refused("the job goes there no more", code="not_due")
+    job.deny(command.attempt, kind=command.kind, note=command.note(work), target=command.target)
     for each in behind:
         each.resume()
 
@@ -155,6 +164,14 @@ def _shaped(
 def _turn_away(lack: Shortfall, command: AdmitLlmJob, job: LlmJob, rules: CostRules, work: UnitOfWork) -> None:
     """Let the job wait, or give it up, as the settings say; whoever waits behind it goes on."""
     budget = work.get(Budget, lack.budget_id)
+    target = Target(provider=command.provider, model=command.model)
+    then = job.route.after(target) if budget.scope.kind in ("provider", "model") else None
+    if then:  # its own budget is a reason to go elsewhere, not to wait
+        behind = Woken.behind(job, work)
+        job.reroute(command.attempt, target, then, kind="budget_exceeded")
+        for each in behind:
+            each.resume()
+        return
     if (rules.impossible if lack.is_hopeless else rules.exhausted) == "park":
         job.park(lack)
         budget.park(job.id, command.charge(command.output_bound), work.now)

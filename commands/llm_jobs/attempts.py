@@ -10,10 +10,11 @@ from pydantic import BaseModel, Field, model_validator
 
 from commands.handling import Command, handler
 from commands.llm_jobs.addresses import Failing, OfJob, OneLine
+from commands.llm_jobs.circuits import Evidence, health_rules, patience
 from commands.work import UnitOfWork
 from domain.budgets import Budget
 from domain.costs import Cost, CostLine
-from domain.ids import attempt_id, cost_id
+from domain.ids import attempt_id, cost_id, health_settings_id
 from domain.kernel import Aggregate
 from domain.llm_jobs import Attempt, LlmJob, Reply, retry_delay
 from domain.pricing import Usage
@@ -85,6 +86,12 @@ class FailAttempt(OfAttempt, Failing, Billed, Command, permission="llm_jobs.work
     retryable: bool
     retry_after_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     sent: bool
+    provider_key_id: UUID | None = None
+    """The stored key that was used; None for one of the environment."""
+
+    def streams(self) -> tuple[UUID, ...]:
+        """How long a job bears with a target stands in the health settings."""
+        return (*super().streams(), health_settings_id())
 
     @model_validator(mode="after")
     def _nothing_for_nothing(self) -> Self:
@@ -110,7 +117,7 @@ def complete_attempt(command: CompleteAttempt, work: UnitOfWork) -> None:
     attempt = job.awaited(command.attempt)
     if attempt is None:
         return
-    books = Books.of(job, attempt, work)
+    books, evidence = Books.of(job, attempt, work), Evidence.of(attempt, work)
     cost = attempt.bound if command.amount is None else command.amount
     if job.is_current(attempt):
         reply = Reply(
@@ -127,6 +134,7 @@ def complete_attempt(command: CompleteAttempt, work: UnitOfWork) -> None:
     else:
         job.account_late(attempt, usage=command.usage, cost=cost)
     books.pay(command, cost, command.model)
+    evidence.tell()
 
 
 @handler
@@ -136,15 +144,18 @@ def fail_attempt(command: FailAttempt, work: UnitOfWork) -> None:
     attempt = job.awaited(command.attempt)
     if attempt is None:
         return
-    books = Books.of(job, attempt, work)
+    books, evidence = Books.of(job, attempt, work), Evidence.of(attempt, work, command.kind)
+    rules = health_rules(work)
     cost = (attempt.bound if command.amount is None else command.amount) if command.sent else ZERO
+    delay = retry_delay(attempt, _milliseconds(command.retry_after_seconds))
     if job.is_current(attempt):
-        delay = retry_delay(attempt, _milliseconds(command.retry_after_seconds))
         job.fail(
             attempt,
             kind=command.kind,
             note=command.note(work),
             retry_at=work.now + delay if command.retryable else None,
+            now=work.now,
+            patience=patience(rules),
         )
     else:
         job.account_late(attempt, usage=command.usage, cost=cost)
@@ -152,6 +163,7 @@ def fail_attempt(command: FailAttempt, work: UnitOfWork) -> None:
         books.pay(command, cost, attempt.model)
     else:
         books.free()
+    evidence.tell(key_id=command.provider_key_id, wait=delay)
 
 
 def _milliseconds(seconds: float | None) -> int:
@@ -161,7 +173,10 @@ def _milliseconds(seconds: float | None) -> int:
 @handler
 def lose_attempt(command: LoseAttempt, work: UnitOfWork) -> None:
     """The job goes on as its next attempt; the lost one's hold stays, because its request may still be answered."""
-    command.job(work).lose(command.attempt)
+    job = command.job(work)
+    evidence = Evidence.of(job.present(command.attempt), work, "lost")
+    job.lose(command.attempt)
+    evidence.tell()
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,9 +12,9 @@ from commands.llm_jobs.waking import Woken
 from commands.work import UnitOfWork
 from domain.budgets import Budget
 from domain.errors import Refused
-from domain.llm_jobs import LlmJob
+from domain.llm_jobs import LlmJob, distinct
 from domain.projects import Project
-from domain.values import Code, Fraction, FreeText, Instant, ModelName, Slug, Text
+from domain.values import Code, Fallbacks, Fraction, FreeText, Instant, ModelName, Slug, Target, Text
 
 
 class ChatMessage(BaseModel):
@@ -43,6 +43,8 @@ class QueueLlmJob(Command, permission="llm_jobs.queue"):
     not_before: Instant | None = None
     deadline: Instant | None = None
     """When it may not start any more: it then fails, with what it has spent until then."""
+    fallbacks: Fallbacks = Field(default_factory=list[Target])
+    """Where else it may be sent, in this order, when the first provider cannot answer."""
 
     def sealed_under(self) -> UUID | None:
         """The project's key, or the job's own."""
@@ -108,6 +110,7 @@ def queue_llm_job(command: QueueLlmJob, work: UnitOfWork) -> None:
             not_before=command.not_before,
             key_id=work.key_id,
             deadline=command.deadline,
+            fallbacks=distinct(Target(provider=command.provider, model=command.model), command.fallbacks),
         )
     )
 

@@ -17,7 +17,7 @@ class Agent(Standing, Aggregate):
     """A worker of a project, or a definition in the library that projects copy."""
 
     TOPIC = "agent"
-    FOLD = 1
+    FOLD = 2
 
     class Defined(Defining, Created, type="agent.defined"):
         """An agent was defined, in a project or in the library."""

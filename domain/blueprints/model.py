@@ -15,7 +15,18 @@ from pydantic_core import PydanticCustomError
 from domain.blueprints.graph import MAX_AGENTS, Vertex, ancestors, closest, graph_problems
 from domain.blueprints.problems import BlueprintError, Problem
 from domain.charges import Unit
-from domain.values import LONGEST_WAIT, Fraction, FreeText, ModelName, Name, PositiveMoney, Prose, Slug, Value
+from domain.values import (
+    LONGEST_WAIT,
+    Fallbacks,
+    Fraction,
+    FreeText,
+    ModelName,
+    Name,
+    PositiveMoney,
+    Prose,
+    Slug,
+    Value,
+)
 from domain.windows import LIFETIME, AskedWindow
 
 MEBIBYTE = 1_048_576
@@ -95,6 +106,7 @@ class AIConfig(Value):
     model: ModelName | None = None
     temperature: Temperature | None = None
     max_output_tokens: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    fallbacks: Fallbacks | None = None
 
     def over(self, defaults: Self) -> Self:
         """This configuration, completed by the defaults."""

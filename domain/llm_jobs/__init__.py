@@ -3,6 +3,7 @@
 from domain.llm_jobs.attempts import Attempt, HeldAmount, Reply, retry_delay
 from domain.llm_jobs.job import JobStatus, LlmJob
 from domain.llm_jobs.reasons import REASONS, reason_of
+from domain.llm_jobs.routing import Patience, Route, distinct
 from domain.llm_jobs.settings import ExecutionRules, ExecutionSettings, slots_of
 
 __all__ = [
@@ -13,7 +14,10 @@ __all__ = [
     "HeldAmount",
     "JobStatus",
     "LlmJob",
+    "Patience",
     "Reply",
+    "Route",
+    "distinct",
     "reason_of",
     "retry_delay",
     "slots_of",

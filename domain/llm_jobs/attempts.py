@@ -7,7 +7,7 @@ from uuid import UUID
 from pydantic import Field
 
 from domain.pricing import RateId, Usage
-from domain.values import Amount, Code, ModelName, Name, Slug, Text, Value
+from domain.values import Amount, Code, ModelName, Name, Slug, Target, Text, Value
 
 LONGEST_BACKOFF_MS = 60_000
 LONGEST_RETRY_AFTER_MS = 24 * 3_600_000
@@ -34,6 +34,13 @@ class Attempt(Value):
     bound: Amount
     rate_id: RateId
     holds: list[HeldAmount]
+    probe: bool = False
+    """Whether its outcome decides about its provider's circuit."""
+
+    @property
+    def target(self) -> Target:
+        """Where it was sent."""
+        return Target(provider=self.provider, model=self.model)
 
 
 class Reply(Value):

@@ -9,7 +9,7 @@ from domain.charges import Shortfall, Unit
 from domain.kernel import Aggregate, Created
 from domain.llm_jobs.attempts import Count, HeldAmount, Ordinal
 from domain.pricing import RateId, Usage
-from domain.values import Amount, Code, Fraction, Instant, ModelName, Name, Sealed, Slug, Text
+from domain.values import Amount, Code, Fallbacks, Fraction, Instant, ModelName, Name, Sealed, Slug, Text
 
 
 class Queued(Created, type="llm_job.queued"):
@@ -31,7 +31,8 @@ class Queued(Created, type="llm_job.queued"):
     max_attempts: Ordinal
     messages: Text | None
     not_before: Instant | None
-    deadline: Instant | None = None
+    deadline: Instant | None
+    fallbacks: Fallbacks
 
 
 class Admitted(Aggregate.Event, type="llm_job.admitted"):
@@ -47,6 +48,7 @@ class Admitted(Aggregate.Event, type="llm_job.admitted"):
     request: Text
     max_output_tokens: Ordinal
     worker: Name
+    probe: bool
 
 
 class Started(Aggregate.Event, type="llm_job.started"):
@@ -94,6 +96,8 @@ class Denied(Aggregate.Event, type="llm_job.denied"):
     """The attempt may never go out: no price, no provider or no prompt for it, or more than a budget allows."""
 
     attempt: Ordinal
+    provider: Slug
+    model: ModelName
     kind: Code
     reason: Name
     note: Sealed | None
@@ -115,6 +119,7 @@ class Completed(Aggregate.Event, type="llm_job.completed"):
     usage: Usage | None
     cost: Amount
     provider: Slug
+    asked_model: ModelName
     model: ModelName
     response_id: Name | None
     finish_reason: Code
@@ -124,9 +129,11 @@ class Completed(Aggregate.Event, type="llm_job.completed"):
 
 
 class Failed(Aggregate.Event, type="llm_job.failed"):
-    """The job has no answer and will not be tried again."""
+    """The job has no answer and will not be tried again; provider and model are those of the last try."""
 
     attempt: Ordinal
+    provider: Slug
+    model: ModelName
     kind: Code
     reason: Name
     note: Sealed | None
@@ -149,10 +156,28 @@ class Requeued(Aggregate.Event, type="llm_job.requeued"):
 
 
 class RetryScheduled(Aggregate.Event, type="llm_job.retry_scheduled"):
-    """An attempt failed in a way that may pass; the next one waits until it is due."""
+    """An attempt failed in a way that may pass; the next one waits until it is due, and goes where this says."""
 
     attempt: Ordinal
+    provider: Slug
+    model: ModelName
+    next_provider: Slug
+    next_model: ModelName
     due_at: Instant
+    kind: Code
+    reason: Name
+    note: Sealed | None
+
+
+class Rerouted(Aggregate.Event, type="llm_job.rerouted"):
+    """The job goes to another of its targets at once: this one failed, may not be used now, or never for this job."""
+
+    attempt: Ordinal
+    provider: Slug
+    model: ModelName
+    next_provider: Slug
+    next_model: ModelName
+    for_good: bool
     kind: Code
     reason: Name
     note: Sealed | None

@@ -11,13 +11,14 @@ from domain.kernel import Aggregate, event
 from domain.llm_jobs import events
 from domain.llm_jobs.attempts import Attempt, HeldAmount, Reply, reference
 from domain.llm_jobs.reasons import reason_of
+from domain.llm_jobs.routing import MOVES, Patience, Routed, hop
 from domain.pricing import Usage
-from domain.values import Fraction, Instant, Money, Text
+from domain.values import Fraction, Instant, Money, Target, Text
 
 JobStatus = Literal["queued", "running", "parked", "retrying", "completed", "failed", "cancelled"]
 
 
-class LlmJob(Aggregate):
+class LlmJob(Routed, Aggregate):
     """One question to a model. Its present attempt's number is the fence: only its holder decides the outcome."""
 
     TOPIC = "llm_job"
@@ -27,8 +28,6 @@ class LlmJob(Aggregate):
     agent_id: UUID | None
     run: int
     agent_attempt: int
-    provider: str
-    model: str
     max_output_tokens: int
     min_output_tokens: int | None
     key_id: UUID | None
@@ -66,6 +65,7 @@ class LlmJob(Aggregate):
     DeadLettered = events.DeadLettered
     Requeued = events.Requeued
     RetryScheduled = events.RetryScheduled
+    Rerouted = events.Rerouted
     AttemptLost = events.AttemptLost
     LateUsage = events.LateUsage
     Cancelled = events.Cancelled
@@ -95,12 +95,14 @@ class LlmJob(Aggregate):
         min_output_tokens: int | None,
         key_id: UUID | None,
         deadline: datetime | None,
+        fallbacks: list[Target],
     ) -> None:
         self.deadline, self.allowance, self.is_dead = deadline, max_attempts, False
         self.min_output_tokens, self.key_id = min_output_tokens, key_id
         self.project_id, self.phase, self.agent_id = project_id, phase, agent_id
         self.run, self.agent_attempt = run, attempt
-        self.provider, self.model = provider, model
+        self.provider, self.model, self.fallbacks = provider, model, fallbacks
+        self.hop, self.tries, self.barred = 0, 0, []
         self.max_output_tokens, self.temperature, self.priority = max_output_tokens, temperature, priority
         self.timeout_seconds, self.max_attempts, self.not_before = timeout_seconds, max_attempts, not_before
         self.messages = reference(messages) if messages else None
@@ -160,11 +162,31 @@ class LlmJob(Aggregate):
             shortfall=lack,
         )
 
-    def deny(self, number: int, *, kind: str, note: str | None, lack: Shortfall | None = None) -> None:
-        """Fail before anything was held or sent."""
-        reason = reason_of(kind)
-        self.trigger_event(LlmJob.Denied, attempt=number, kind=kind, reason=reason, note=note, shortfall=lack)
-        self._give_up(number, kind, reason, note)
+    def reroute(
+        self, number: int, target: Target, then: Target, *, kind: str, note: str | None = None, for_good: bool = False
+    ) -> None:
+        """On to another target at once."""
+        self.trigger_event(
+            LlmJob.Rerouted,
+            attempt=number,
+            **hop(target, then),
+            for_good=for_good,
+            kind=kind,
+            reason=reason_of(kind),
+            note=note,
+        )
+
+    def deny(
+        self, number: int, *, kind: str, note: str | None, lack: Shortfall | None = None, target: Target | None = None
+    ) -> None:
+        """Fail before anything was held or sent; or go on to another target, where only this one is of no use."""
+        target = target or self.target
+        if MOVES.get(kind) == "leave" and (then := self.route.besides(target)):
+            self.reroute(number, target, then, kind=kind, note=note, for_good=True)
+            return
+        facts = {"attempt": number, **dict(target), "kind": kind, "reason": reason_of(kind), "note": note}
+        self.trigger_event(LlmJob.Denied, shortfall=lack, **facts)
+        self._give_up(number, target, kind, note)
 
     def resume(self, budget_id: UUID) -> None:
         """Back to the queue: the budget has room."""
@@ -196,7 +218,7 @@ class LlmJob(Aggregate):
         return self.status == "running" and attempt.number == self.attempt
 
     def begin_answer(self, number: int, first_token_ms: int) -> None:
-        attempt_id = self._present(number).attempt_id
+        attempt_id = self.present(number).attempt_id
         self.trigger_event(LlmJob.FirstToken, attempt=number, attempt_id=attempt_id, first_token_ms=first_token_ms)
 
     def complete(self, attempt: Attempt, reply: Reply, cost: Decimal) -> None:
@@ -206,27 +228,51 @@ class LlmJob(Aggregate):
             attempt_id=attempt.attempt_id,
             cost=cost,
             provider=attempt.provider,
+            asked_model=attempt.model,
             **dict(reply),
         )
 
-    def fail(self, attempt: Attempt, *, kind: str, note: str | None, retry_at: datetime | None) -> None:
-        """Try again at that time, where attempts are left; else give up."""
-        number, reason = attempt.number, reason_of(kind)
-        if retry_at is None or number >= self.max_attempts:
-            self._give_up(number, kind, reason, note)
-        elif self.deadline and retry_at >= self.deadline:
-            why = f"its deadline is over before the next try; the last one ended as {kind}: {reason}"
-            self._give_up(number, "deadline_exceeded", why[:200], note)
+    def fail(
+        self,
+        attempt: Attempt,
+        *,
+        kind: str,
+        note: str | None,
+        retry_at: datetime | None,
+        now: datetime,
+        patience: Patience,
+    ) -> None:
+        """On to another target at once, or again at that time, where attempts are left; else give up.
+
+        Behind the last target comes a pause, and the first one's turn.
+        """
+        number, target = attempt.number, attempt.target
+        wait = retry_at - now if retry_at else None
+        onward = self.route.onward(target, kind=kind, wait=wait, tries=self.tries, patience=patience)
+        if onward is None or number >= self.max_attempts:
+            self._give_up(number, target, kind, note)
+        elif self.deadline and (now if onward.at_once else retry_at or now) >= self.deadline:
+            why = f"its deadline is over before the next try; the last one ended as {kind}: {reason_of(kind)}"
+            self._give_up(number, target, "deadline_exceeded", note, why[:200])
+        elif onward.at_once:
+            self.reroute(number, target, onward.target, kind=kind, note=note, for_good=onward.for_good)
         else:
             self.trigger_event(
-                LlmJob.RetryScheduled, attempt=number, due_at=retry_at, kind=kind, reason=reason, note=note
+                LlmJob.RetryScheduled,
+                attempt=number,
+                **hop(target, onward.target),
+                due_at=retry_at,
+                kind=kind,
+                reason=reason_of(kind),
+                note=note,
             )
 
     def lose(self, number: int) -> None:
         """Take the job from a worker that fell silent."""
-        self.trigger_event(LlmJob.AttemptLost, attempt=number, attempt_id=self._present(number).attempt_id)
+        lost = self.present(number)
+        self.trigger_event(LlmJob.AttemptLost, attempt=number, attempt_id=lost.attempt_id)
         if number >= self.max_attempts:
-            self._give_up(number, "lost", reason_of("lost"), None)
+            self._give_up(number, lost.target, "lost", None)
 
     def account_late(self, attempt: Attempt, *, usage: Usage | None, cost: Decimal) -> None:
         self.trigger_event(
@@ -245,8 +291,7 @@ class LlmJob(Aggregate):
 
     def expire(self) -> None:
         """It did not start by its deadline."""
-        kind = "deadline_exceeded"
-        self._give_up(max(1, self.attempt), kind, reason_of(kind), None)
+        self._give_up(max(1, self.attempt), self.target, "deadline_exceeded", None)
 
     def check_dead(self) -> None:
         """Whether it failed for good and nobody else goes on with it."""
@@ -270,9 +315,10 @@ class LlmJob(Aggregate):
             deadline=deadline or still,
         )
 
-    def _give_up(self, number: int, kind: str, reason: str, note: str | None) -> None:
+    def _give_up(self, number: int, target: Target, kind: str, note: str | None, reason: str | None = None) -> None:
         """Fail for good. An agent decides itself whether it goes on, with a job of its own."""
-        self.trigger_event(LlmJob.Failed, attempt=number, kind=kind, reason=reason, note=note)
+        reason = reason or reason_of(kind)
+        self.trigger_event(LlmJob.Failed, attempt=number, **dict(target), kind=kind, reason=reason, note=note)
         if self.agent_id is None:
             self.trigger_event(LlmJob.DeadLettered, attempts=self.attempt, kind=kind, reason=reason)
 
@@ -282,7 +328,8 @@ class LlmJob(Aggregate):
         if self.delivered_to is None:
             self.trigger_event(LlmJob.ResultDelivered, to=to)
 
-    def _present(self, number: int) -> Attempt:
+    def present(self, number: int) -> Attempt:
+        """The attempt with this number, which must be under way."""
         self._must_be("running")
         if number != self.attempt:
             raise Refused(f"attempt {self.attempt} is the present one", code="not_due")
@@ -305,6 +352,7 @@ class LlmJob(Aggregate):
         bound: Decimal,
         rate_id: str,
         holds: list[HeldAmount],
+        probe: bool,
     ) -> None:
         self.attempt = attempt
         self.unaccounted[attempt] = Attempt(
@@ -315,6 +363,7 @@ class LlmJob(Aggregate):
             bound=bound,
             rate_id=rate_id,
             holds=holds,
+            probe=probe,
         )
 
     @event(Started)
@@ -348,12 +397,36 @@ class LlmJob(Aggregate):
     @event(Requeued)
     def _requeued(self, max_attempts: int, deadline: datetime | None) -> None:
         self.status, self.is_dead, self.max_attempts, self.deadline = "queued", False, max_attempts, deadline
+        self.hop, self.tries, self.barred = 0, 0, []
         self.failure = self.reason = self.delivered_to = None
 
     @event(RetryScheduled)
-    def _retry_scheduled(self, attempt: int, due_at: datetime, kind: str, reason: str) -> None:
+    def _retry_scheduled(
+        self, *, attempt: int, next_provider: str, next_model: str, due_at: datetime, kind: str, reason: str
+    ) -> None:
         del self.unaccounted[attempt]
         self.status, self.due_at, self.failure, self.reason = "retrying", due_at, kind, reason
+        self._turn_to(next_provider, next_model)
+
+    @event(Rerouted)
+    def _rerouted(
+        self,
+        *,
+        attempt: int,
+        provider: str,
+        model: str,
+        next_provider: str,
+        next_model: str,
+        for_good: bool,
+        kind: str,
+        reason: str,
+    ) -> None:
+        if self.status == "running":
+            del self.unaccounted[attempt]
+        self.status, self.failure, self.reason = "queued", kind, reason
+        if for_good:
+            self._bar(provider, model)
+        self._turn_to(next_provider, next_model)
 
     @event(AttemptLost)
     def _attempt_lost(self) -> None:

@@ -15,7 +15,7 @@ class Project(Aggregate):
     """Work that agents do in phases. It decides what may happen when; each agent decides about itself."""
 
     TOPIC = "project"
-    FOLD = 1
+    FOLD = 2
     project_id: UUID
     name: str
     status: ProjectStatus

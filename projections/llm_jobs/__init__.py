@@ -10,8 +10,8 @@ from projections.llm_jobs.queries import (
     oldest_dead,
     queue_depth,
 )
+from projections.llm_jobs.standing import QueueView, queue
 from projections.llm_jobs.table import LlmJobs
-from projections.llm_jobs.waiting import QueueView, queue
 
 __all__ = [
     "AttemptView",

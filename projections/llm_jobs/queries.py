@@ -1,6 +1,6 @@
 """Questions to the tables of LLM jobs."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Final
 from uuid import UUID
@@ -8,10 +8,11 @@ from uuid import UUID
 from psycopg.rows import class_row
 
 from domain.llm_jobs import JobStatus
-from domain.values import Instant, Money, Sealed
+from domain.values import Instant, Money, Sealed, Target
 from projections.listing import Listing
 from projections.llm_jobs.rows import AttemptStatus, JobRow
 from projections.llm_jobs.table import JOBS
+from projections.llm_jobs.waiting import Standing, WaitsFor, cut_off, waits
 from projections.paging import Page
 from projections.projector import Connection
 from projections.views import View
@@ -63,7 +64,13 @@ class JobView(View):
     agent_attempt: int
     provider: str
     model: str
+    fallbacks: tuple[Target, ...]
+    """Where else it may go, in this order."""
+    target: Target
+    """Where its present attempt went, or the next one goes."""
     status: JobStatus
+    waiting_for: tuple[WaitsFor, ...] = ()
+    """What keeps it from going on; nothing where it is only not at the front."""
     priority: int
     attempt: int
     max_attempts: int
@@ -133,16 +140,19 @@ def _view(row: dict[str, Any]) -> JobView:
         cost=row["cost"],
     )
     timing = None if row["total_ms"] is None else Timing.model_validate(row)
-    return JobView.model_validate(row | {"parked": parked, "output": output, "timing": timing})
+    target = {"provider": row["target_provider"], "model": row["target_model"]}
+    more = {"parked": parked, "output": output, "timing": timing, "target": target}
+    return JobView.model_validate(row | more | {"fallbacks": tuple(row["fallbacks"])})
 
 
 _COLUMNS: Final = (
     "job_id, project_id, phase, agent_id, run, agent_attempt, provider, model, status, priority, attempt, max_attempts,"
     " max_output_tokens, timeout_seconds, worker, queued_position, queued_at, not_before, due_at, started_at, ended_at,"
     " parked_at, parked_on, parked_scope, parked_limit, parked_settled, parked_held, parked_requested, failure, reason,"
-    " note, answered_by, response_id, finish_reason, output_digest, output_size, output_sealed, input_tokens,"
-    " output_tokens, cost, queue_ms, first_token_ms, total_ms, delivered_to,"
-    " key_id, deadline, dead_lettered_at, requeues, version, position"
+    " note, fallbacks, target_provider, target_model, answered_by, response_id, finish_reason, output_digest,"
+    " output_size, output_sealed, input_tokens, output_tokens,"
+    " cost, queue_ms, first_token_ms, total_ms, delivered_to, key_id, deadline, dead_lettered_at, requeues, version,"
+    " position"
 )
 _LIST: Final = Listing[JobView](
     name="llm jobs",
@@ -173,7 +183,8 @@ async def jobs(
     connection: Connection, wanted: JobFilter = EVERY_JOB, *, cursor: str | None = None, limit: int = 50
 ) -> Page[JobView]:
     """The newest first. Reads LlmJobs."""
-    return await _LIST.page(connection, asdict(wanted), cursor=cursor, limit=limit)
+    page = await _LIST.page(connection, asdict(wanted), cursor=cursor, limit=limit)
+    return replace(page, items=await _with_waits(connection, page.items))
 
 
 async def oldest_dead(connection: Connection, wanted: JobFilter, limit: int) -> list[UUID]:
@@ -186,8 +197,24 @@ async def oldest_dead(connection: Connection, wanted: JobFilter, limit: int) -> 
 async def job(connection: Connection, job_id: UUID) -> JobView | None:
     """One job. Reads LlmJobs."""
     for row in await JOBS.load(connection, [job_id]):
-        return _view({each.name: getattr(row, each.name) for each in fields(JobRow)})
+        found = _view({each.name: getattr(row, each.name) for each in fields(JobRow)})
+        return (await _with_waits(connection, [found]))[0]
     return None
+
+
+async def _with_waits(connection: Connection, views: Sequence[JobView]) -> list[JobView]:
+    circuits = await cut_off(connection) if any(each.status == "queued" for each in views) else []
+    return [each.but(waiting_for=waits(_standing(each), circuits)) for each in views]
+
+
+def _standing(view: JobView) -> Standing:
+    return Standing(
+        status=view.status,
+        targets=(Target(provider=view.provider, model=view.model), *view.fallbacks),
+        budget=view.parked.scope if view.parked else None,
+        due_at=view.due_at,
+        failure=view.failure,
+    )
 
 
 class AttemptView(View):

@@ -1,5 +1,6 @@
 """Rows of the tables of LLM jobs, and how each event changes them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -36,6 +37,9 @@ class JobRow:
     queued_at: datetime
     not_before: datetime | None
     messages_digest: str | None
+    fallbacks: list[dict[str, str]]
+    target_provider: str
+    target_model: str
     version: int
     position: int
     key_id: UUID | None
@@ -45,6 +49,7 @@ class JobRow:
     waits_since: datetime
     """For its next attempt."""
     lane: UUID
+    """Of those that wait for the same."""
     status: JobStatus = "queued"
     attempt: int = 0
     due_at: datetime | None = None
@@ -113,7 +118,7 @@ class AttemptRow:
 def new_job(event: LlmJob.Queued, stored: StoredEvent) -> JobRow:
     """A job as it enters the queue."""
     ready_at = max(stored.recorded_at, event.not_before or stored.recorded_at)
-    return JobRow(
+    row = JobRow(
         job_id=stored.stream_id,
         project_id=event.project_id,
         phase=event.phase,
@@ -130,14 +135,19 @@ def new_job(event: LlmJob.Queued, stored: StoredEvent) -> JobRow:
         queued_at=stored.recorded_at,
         not_before=event.not_before,
         messages_digest=event.messages.digest if event.messages else None,
+        fallbacks=[each.model_dump() for each in event.fallbacks],
+        target_provider=event.provider,
+        target_model=event.model,
         version=stored.version,
         position=stored.position,
         key_id=event.key_id,
         deadline=event.deadline,
         ready_at=ready_at,
         waits_since=ready_at,
-        lane=lane_of(event.project_id, event.priority, event.provider, event.model, event.key_id),
+        lane=NOBODY,
     )
+    choose_lane(row)
+    return row
 
 
 def new_attempt(event: LlmJob.Admitted, stored: StoredEvent, job: JobRow) -> AttemptRow:
@@ -170,10 +180,23 @@ def share_of(project_id: UUID | None, key_id: UUID | None) -> UUID:
     return project_id or key_id or NOBODY
 
 
+def targets_of(row: JobRow) -> Sequence[tuple[str, str]]:
+    """Where a job may go, beginning with the target whose turn it is."""
+    route = [(row.provider, row.model), *((each["provider"], each["model"]) for each in row.fallbacks)]
+    turn = route.index((row.target_provider, row.target_model))
+    return (*route[turn:], *route[:turn])
+
+
+def choose_lane(row: JobRow) -> None:
+    """Where it waits, when it waits: a job may go on at another provider."""
+    if row.status == "queued":
+        row.lane = lane_of(row.project_id, row.priority, targets_of(row), row.key_id)
+
+
 @lru_cache(4096)
-def lane_of(project_id: UUID | None, priority: int, provider: str, model: str, key_id: UUID | None) -> UUID:
+def lane_of(project_id: UUID | None, priority: int, targets: Sequence[tuple[str, str]], key_id: UUID | None) -> UUID:
     """The lane of jobs that are alike in all this."""
-    return derived_id("lane", project_id, priority, provider, key_id, model)
+    return derived_id("lane", project_id, priority, key_id, *(part for target in targets for part in target))
 
 
 def change_job(row: JobRow, event: Event, stored: StoredEvent) -> None:
@@ -182,6 +205,7 @@ def change_job(row: JobRow, event: Event, stored: StoredEvent) -> None:
     match event:
         case LlmJob.Admitted():
             row.attempt, row.worker = event.attempt, event.worker
+            row.target_provider, row.target_model = event.provider, event.model
         case LlmJob.Started():
             row.status, row.started_at, row.first_token_ms = "running", stored.recorded_at, None
         case LlmJob.FirstToken():
@@ -197,9 +221,8 @@ def change_job(row: JobRow, event: Event, stored: StoredEvent) -> None:
             row.status, row.ended_at = "failed", stored.recorded_at
             _fail(row, event)
             _wait_no_longer(row)
-        case LlmJob.RetryScheduled():
-            row.status, row.due_at = "retrying", event.due_at
-            _fail(row, event)
+        case LlmJob.RetryScheduled() | LlmJob.Rerouted():
+            _go_on(row, event, stored)
         case LlmJob.AttemptLost():
             row.status, row.worker, row.started_at = "queued", None, None
             row.waits_since = stored.recorded_at
@@ -220,8 +243,17 @@ def bury_or_revive(row: JobRow, event: Event, stored: StoredEvent) -> None:
         return
     row.status, row.ended_at, row.dead_lettered_at, row.delivered_to = "queued", None, None, None
     row.failure = row.reason = row.note = None
+    row.target_provider, row.target_model = row.provider, row.model
     row.max_attempts, row.deadline, row.requeues = event.max_attempts, event.deadline, row.requeues + 1
     row.ready_at = row.waits_since = stored.recorded_at
+
+
+def _go_on(row: JobRow, event: LlmJob.RetryScheduled | LlmJob.Rerouted, stored: StoredEvent) -> None:
+    retries = isinstance(event, LlmJob.RetryScheduled)
+    row.status, row.due_at = ("retrying", event.due_at) if retries else ("queued", None)
+    row.target_provider, row.target_model = event.next_provider, event.next_model
+    row.waits_since = stored.recorded_at
+    _fail(row, event)
 
 
 def _park(row: JobRow, event: LlmJob.Parked, stored: StoredEvent) -> None:
@@ -230,7 +262,7 @@ def _park(row: JobRow, event: LlmJob.Parked, stored: StoredEvent) -> None:
     row.parked_settled, row.parked_held = event.settled, event.held
 
 
-def _fail(row: JobRow | AttemptRow, event: LlmJob.Failed | LlmJob.RetryScheduled) -> None:
+def _fail(row: JobRow | AttemptRow, event: LlmJob.Failed | LlmJob.RetryScheduled | LlmJob.Rerouted) -> None:
     row.failure, row.reason, row.note = event.kind, event.reason, event.note
 
 
@@ -261,7 +293,7 @@ def change_attempt(row: AttemptRow, event: Event, stored: StoredEvent) -> None:
             row.status, row.ended_at, row.total_ms = "completed", stored.recorded_at, event.total_ms
             row.first_token_ms = event.first_token_ms
             _use(row, event)
-        case LlmJob.Failed() | LlmJob.RetryScheduled() if row.status == "running":
+        case LlmJob.Failed() | LlmJob.RetryScheduled() | LlmJob.Rerouted() if row.status == "running":
             row.status, row.ended_at = "failed", stored.recorded_at
             row.total_ms = milliseconds(row.started_at or row.admitted_at, stored.recorded_at)
             _fail(row, event)

@@ -5,18 +5,21 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
-from domain.llm_jobs import ExecutionSettings, LlmJob, slots_of
+from domain.llm_jobs import ExecutionSettings, LlmJob
 from domain.projects import Project
+from domain.provider_health import ProviderHealth
+from projections.llm_jobs.circuits import OF_CIRCUITS, write_circuits
 from projections.llm_jobs.rows import (
     AttemptRow,
     JobRow,
     bury_or_revive,
     change_attempt,
     change_job,
-    lane_of,
+    choose_lane,
     new_attempt,
     new_job,
     share_of,
+    targets_of,
 )
 from projections.projector import Applied, Connection, on
 from projections.rows import Rows, as_json
@@ -33,8 +36,9 @@ REST: Final = frozenset(
 _IDLE: Final = "insert into idle_projects (project_id) select unnest(%s::uuid[]) on conflict do nothing"
 _BUSY: Final = "delete from idle_projects where project_id = any(%s)"
 _LANE: Final = (
-    "insert into llm_job_lanes (lane, share, project_id, priority, occupies)"
-    " select lane, share, project_id, priority, occupies from json_populate_recordset(null::llm_job_lanes, %s::json)"
+    "insert into llm_job_lanes (lane, share, project_id, key_id, priority, targets)"
+    " select lane, share, project_id, key_id, priority, targets"
+    " from json_populate_recordset(null::llm_job_lanes, %s::json)"
     " on conflict do nothing"
 )
 _RULES: Final = (
@@ -50,8 +54,9 @@ class _Lane:
     lane: UUID
     share: UUID
     project_id: UUID | None
+    key_id: UUID | None
     priority: int
-    occupies: list[str]
+    targets: list[dict[str, str]]
 
 
 class LlmJobs(Tables):
@@ -79,6 +84,7 @@ class LlmJobs(Tables):
         LlmJob.Completed,
         LlmJob.Failed,
         LlmJob.RetryScheduled,
+        LlmJob.Rerouted,
         LlmJob.AttemptLost,
         LlmJob.LateUsage,
         LlmJob.Cancelled,
@@ -87,6 +93,10 @@ class LlmJobs(Tables):
         LlmJob.Requeued,
         ExecutionSettings.Chosen,
         ExecutionSettings.Changed,
+        ProviderHealth.CircuitOpened,
+        ProviderHealth.CircuitHalfOpened,
+        ProviderHealth.ProbeAbandoned,
+        ProviderHealth.CircuitClosed,
     )
     async def apply(self, connection: Connection, batch: Sequence[Applied]) -> None:
         """Two reads and a few writes, however many events."""
@@ -95,13 +105,13 @@ class LlmJobs(Tables):
             await connection.execute(_IDLE, [idle])
         if busy := [project for project, running in runs.items() if running]:
             await connection.execute(_BUSY, [busy])
+        if circuits := [each for each in batch if isinstance(each.event, OF_CIRCUITS)]:
+            await write_circuits(connection, circuits)
         for each in batch:
             if isinstance(each.event, CHOSEN):
                 await _write_rules(connection, each.event.rules.numbers())
-        await _write_jobs(
-            connection,
-            [each for each in batch if each.stored.stream_id not in runs and not isinstance(each.event, CHOSEN)],
-        )
+        others = [each for each in batch if not isinstance(each.event, (*OF_CIRCUITS, *CHOSEN))]
+        await _write_jobs(connection, [each for each in others if each.stored.stream_id not in runs])
 
     async def totals(self, connection: Connection) -> Mapping[str, str]:
         """How many jobs stand where."""
@@ -123,17 +133,18 @@ async def _write_jobs(connection: Connection, batch: Sequence[Applied]) -> None:
 
 
 async def _write_lanes(connection: Connection, queued: Iterable[JobRow]) -> None:
-    """Where jobs wait, as they are now: a job may go on at another provider."""
+    """What jobs of one lane have in common."""
     lanes: dict[UUID, _Lane] = {}
     for row in queued:
-        row.lane = lane_of(row.project_id, row.priority, row.provider, row.model, row.key_id)
-        lanes[row.lane] = _Lane(
-            row.lane,
-            share_of(row.project_id, row.key_id),
-            row.project_id,
-            row.priority,
-            slots_of(row.provider, row.model, row.project_id, row.key_id),
-        )
+        if row.lane not in lanes:
+            lanes[row.lane] = _Lane(
+                row.lane,
+                share_of(row.project_id, row.key_id),
+                row.project_id,
+                row.key_id,
+                row.priority,
+                [{"provider": provider, "model": model} for provider, model in targets_of(row)],
+            )
     if lanes:
         await connection.execute(_LANE, [as_json(list(lanes.values()))])
 
@@ -157,3 +168,4 @@ def _apply(each: Applied, jobs: dict[UUID, JobRow], attempts: dict[tuple[UUID, i
         change_attempt(row, event, stored)
     change_job(job, event, stored)
     bury_or_revive(job, event, stored)
+    choose_lane(job)

@@ -53,6 +53,9 @@ create table llm_jobs (
     lane              uuid        not null,
     dead_lettered_at  timestamptz,
     requeues          integer     not null,
+    fallbacks         jsonb       not null, -- where else it may go, in order: [{provider, model}]
+    target_provider   text        not null, -- where its present attempt went, or the next one goes
+    target_model      text        not null,
     version           integer     not null,
     position          bigint      not null
 );
@@ -94,19 +97,31 @@ create table llm_job_attempts (
     position        bigint      not null,
     unique (job_id, attempt)
 );
+create index llm_job_attempts_of_provider on llm_job_attempts (provider, ended_at desc);
+
+-- Circuits that are not closed: jobs all of whose targets are behind one are not worth a try.
+create table open_circuits (
+    provider      text        not null,
+    model         text        not null, -- '' is the whole provider
+    cause         text        not null,
+    blocked_until timestamptz not null, -- infinity: until an operator closes it
+    spares_last   boolean     not null, -- the last target of a job may be tried all the same
+    primary key (provider, model)
+);
 
 -- Projects that do not run now: their queued jobs are not worth a try.
 create table idle_projects (
     project_id uuid not null primary key
 );
 
--- Jobs that are alike in project, priority, provider, model and key wait in one lane, and take the same slots.
+-- Jobs that are alike in project, priority, targets and key wait in one lane, and take the same slots.
 create table llm_job_lanes (
     lane       uuid    not null primary key,
     share      uuid    not null, -- the project, else the key, else nobody
     project_id uuid,
+    key_id     uuid,
     priority   integer not null,
-    occupies   text[]  not null
+    targets    jsonb   not null -- where its jobs may go, whose turn it is first: [{provider, model}]
 );
 
 -- Execution settings, each number by its name: what is not here has its default, or no maximum.

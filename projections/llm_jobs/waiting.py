@@ -1,92 +1,95 @@
-"""How the queue stands: who waits for how long, what is under way, how many slots are taken."""
+"""Why jobs do not go on: a circuit in the way of every target, a budget, a retry that is not due."""
 
-from collections import Counter
-from collections.abc import Mapping
-from typing import Any, Final
-from uuid import UUID
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Final, Literal
 
-from psycopg.rows import class_row
-
-from domain.llm_jobs import slots_of
-from domain.values import Instant
-from projections.llm_jobs.queries import queue_depth
+from domain.llm_jobs import JobStatus
+from domain.values import Instant, Target
 from projections.projector import Connection
 from projections.views import View
 
-MOST_LINES: Final = 200
-_WAITING: Final = (
-    "select project_id, provider, priority, count(*) as jobs,"
-    " count(*) filter (where ready_at > clock_timestamp()) as delayed,"
-    " min(ready_at) filter (where ready_at <= clock_timestamp()) as oldest_at"
-    " from llm_jobs where status = 'queued' group by project_id, provider, priority"
-    " order by jobs desc, project_id, provider, priority limit %s"
+_CUT_OFF: Final = (
+    "select provider, model, cause, nullif(blocked_until, 'infinity') from open_circuits"
+    " where blocked_until > clock_timestamp() and not spares_last order by provider, model"
 )
-_RUNNING: Final = (
-    "select provider, model, project_id, key_id, count(*) from llm_jobs where status = 'running' group by 1, 2, 3, 4"
+
+
+_JOBS_CUT_OFF: Final = (
+    "select count(*) from llm_jobs where status = 'queued' and not exists"
+    " (select from jsonb_to_recordset(jsonb_build_array(jsonb_build_object('provider', provider, 'model', model))"
+    " || fallbacks) as target (provider text, model text) where not exists"
+    " (select from open_circuits as circuit where circuit.provider = target.provider"
+    " and circuit.model in ('', target.model)))"
 )
-_RULES: Final = "select name, number from queue_rules"
-_DEAD: Final = "select count(*) from llm_jobs where dead_lettered_at is not null"
 
 
-class Waiting(View):
-    """Queued jobs of one project, provider and priority."""
+class WaitsFor(View):
+    """One thing that keeps a job from going on."""
 
-    project_id: UUID | None
-    provider: str
-    priority: int
-    jobs: int
-    delayed: int
-    """Of these, how many may not start yet."""
-    oldest_at: Instant | None
-    """Since when the longest waiting of the others could have started."""
-
-
-class Slots(View):
-    """Calls under way of one provider, model, project or key."""
-
+    kind: Literal["circuit", "budget", "retry"]
     name: str
-    """`provider openai`, `model openai/gpt-5.1`, `project <id>`, `key <id>`."""
-    in_flight: int
-    limit: int | None
+    """Which circuit or budget; why it is tried again."""
+    cause: str | None = None
+    """Why the circuit is open."""
+    until: Instant | None
+    """When it passes by itself; None where nobody knows, or somebody has to act."""
 
 
-class QueueView(View):
-    """The queue of LLM jobs at one moment."""
+class CutOff(View):
+    """A circuit that lets nobody pass now."""
 
-    queued: int
-    running: int
-    parked: int
-    retrying: int
-    dead_letters: int
-    waiting: tuple[Waiting, ...]
-    """The largest groups first, 200 at most."""
-    slots: tuple[Slots, ...]
-    """Of everything that has calls under way or a maximum of its own."""
+    provider: str
+    model: str
+    cause: str
+    until: Instant | None
 
-
-async def queue(connection: Connection) -> QueueView:
-    """How the queue stands. Reads LlmJobs."""
-    depth = await queue_depth(connection)
-    async with connection.cursor(row_factory=class_row(Waiting)) as cursor:
-        waiting = await (await cursor.execute(_WAITING, [MOST_LINES])).fetchall()
-    running = await (await connection.execute(_RUNNING)).fetchall()
-    rules = dict(await (await connection.execute(_RULES)).fetchall())
-    dead = await (await connection.execute(_DEAD)).fetchone()
-    return QueueView.model_validate(
-        {**depth, "dead_letters": dead[0] if dead else 0, "waiting": waiting, "slots": _slots(running, rules)}
-    )
+    def stops(self, target: Target) -> bool:
+        """Whether it stands in the way there."""
+        return self.provider == target.provider and self.model in ("", target.model)
 
 
-def _slots(running: list[tuple[Any, ...]], rules: Mapping[str, int]) -> list[Slots]:
-    used = Counter[str]()
-    for provider, model, project_id, key_id, count in running:
-        for name in slots_of(provider, model, project_id, key_id):
-            used[name] += count
-    chosen = {name for name in rules if name.partition(" ")[0] in KINDS and name not in KINDS}
-    return [
-        Slots(name=name, in_flight=used[name], limit=rules.get(name, rules.get(f"each {name.partition(' ')[0]}")))
-        for name in sorted(used.keys() | chosen)
-    ]
+class Standing(View):
+    """What has to be known of a job to say what it waits for."""
+
+    status: JobStatus
+    targets: tuple[Target, ...]
+    budget: str | None
+    due_at: datetime | None
+    failure: str | None
 
 
-KINDS: Final = frozenset({"provider", "model", "project", "key"})
+async def cut_off(connection: Connection) -> list[CutOff]:
+    """Circuits that let nobody pass now. Reads LlmJobs."""
+    found = await (await connection.execute(_CUT_OFF)).fetchall()
+    return [CutOff(provider=row[0], model=row[1], cause=row[2], until=row[3]) for row in found]
+
+
+async def jobs_cut_off(connection: Connection) -> int:
+    """How many queued jobs have a circuit that is not closed before each of their targets. Reads LlmJobs."""
+    row = await (await connection.execute(_JOBS_CUT_OFF)).fetchone()
+    return row[0] if row else 0
+
+
+def waits(job: Standing, circuits: Sequence[CutOff]) -> tuple[WaitsFor, ...]:
+    """What keeps this job from going on; nothing for one that runs, has ended, or is merely not at the front."""
+    match job.status:
+        case "parked":
+            return (WaitsFor(kind="budget", name=job.budget or "", until=None),)
+        case "retrying":
+            return (WaitsFor(kind="retry", name=job.failure or "", until=job.due_at),)
+        case "queued":
+            return tuple(_behind(job.targets, circuits))
+        case _:
+            return ()
+
+
+def _behind(targets: Sequence[Target], circuits: Sequence[CutOff]) -> Iterable[WaitsFor]:
+    """The circuits of a job that has no free target left."""
+    stopping = [next((each for each in circuits if each.stops(target)), None) for target in targets]
+    if not targets or None in stopping:
+        return
+    for each in dict.fromkeys(stopping):
+        assert each is not None  # noqa: S101 -- as just seen
+        name = f"{each.provider}/{each.model}" if each.model else each.provider
+        yield WaitsFor(kind="circuit", name=name, cause=each.cause, until=each.until)

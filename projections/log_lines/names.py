@@ -12,6 +12,7 @@ from domain.kernel import EVENT_TYPES, load_payload
 from domain.llm_jobs import LlmJob
 from domain.log import StoredEvent
 from domain.projects import Project
+from domain.provider_health import ProviderHealth
 from domain.providers import Provider
 from projections.log_lines.lines import Line, LogLine
 from projections.log_lines.rendering import Payload, line_of
@@ -103,6 +104,7 @@ _GIVEN: Mapping[str, Callable[[Payload, str | None], str | None]] = {
     Agent.Defined.TYPE: _own,
     Asset.Created.TYPE: _own,
     Provider.Registered.TYPE: _own,
+    ProviderHealth.HealthWatched.TYPE: _own,
     Checkpoint.Requested.TYPE: _checkpoint,
     LlmJob.Queued.TYPE: _job,
     Cost.Recorded.TYPE: _cost,

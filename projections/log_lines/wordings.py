@@ -6,6 +6,7 @@ from domain.checkpoints import Asset, Checkpoint
 from domain.costs import Cost
 from domain.llm_jobs import ExecutionSettings, LlmJob
 from domain.projects import Project
+from domain.provider_health import HealthSettings, ProviderHealth
 from domain.providers import Provider
 from projections.log_lines.rendering import says
 
@@ -51,7 +52,10 @@ says(Agent.Removed, "removed", "warning")
 # --- LLM jobs ---
 
 says(LlmJob.Queued, "queued for {provider}/{model}")
-says(LlmJob.Admitted, "try {attempt} admitted for {worker}: at most {bound} USD at rate {rate_id}")
+says(
+    LlmJob.Admitted,
+    "try {attempt} admitted for {worker} to {provider}/{model}: at most {bound} USD at rate {rate_id}",
+)
 says(LlmJob.Started, "try {attempt} sent, to be answered by {hold_expires_at}")
 says(LlmJob.FirstToken, "try {attempt} began to answer after {first_token_ms} ms")
 says(
@@ -60,15 +64,25 @@ says(
     "warning",
 )
 says(LlmJob.Shaped, "try {attempt} may write {max_output_tokens} tokens of {asked}: a budget is short", "warning")
-says(LlmJob.Denied, "try {attempt} denied ({kind}): {reason}", "warning")
+says(LlmJob.Denied, "try {attempt} at {provider}/{model} denied ({kind}): {reason}", "warning")
 says(LlmJob.Resumed, "back in the queue")
 says(LlmJob.Completed, "answered by {provider}/{model} in {total_ms} ms for {cost} USD ({finish_reason})")
-says(LlmJob.Failed, "failed at try {attempt} ({kind}): {reason}", "error")
 says(LlmJob.DeadLettered, "a dead letter after {attempts} tries ({kind})", "warning")
 says(LlmJob.Requeued, "back in the queue after {attempts} tries, for up to {max_attempts} in all")
 says(ExecutionSettings.Chosen, "execution settings chosen")
 says(ExecutionSettings.Changed, "execution settings changed")
-says(LlmJob.RetryScheduled, "try {attempt} failed ({kind}: {reason}); the next one is due at {due_at}", "warning")
+says(LlmJob.Failed, "failed at try {attempt}, at {provider}/{model} ({kind}): {reason}", "error")
+says(
+    LlmJob.RetryScheduled,
+    "try {attempt} at {provider}/{model} failed ({kind}: {reason}); the next one, at {next_provider}/{next_model}, is"
+    " due at {due_at}",
+    "warning",
+)
+says(
+    LlmJob.Rerouted,
+    "try {attempt} goes on to {next_provider}/{next_model} ({provider}/{model} {kind}: {reason})",
+    "warning",
+)
 says(LlmJob.AttemptLost, "try {attempt} lost its worker", "warning")
 says(LlmJob.LateUsage, "try {attempt} reported late: {cost} USD", "warning")
 says(LlmJob.Cancelled, "cancelled: {reason}", "warning")
@@ -131,3 +145,21 @@ says(Provider.Registered, "registered as {kind}")
 says(Provider.Restored, "registered again as {kind}")
 says(Provider.Configured, "configured")
 says(Provider.Removed, "removed", "warning")
+says(ProviderHealth.HealthWatched, "watched from now on")
+says(
+    ProviderHealth.HealthChanged,
+    "{level}, before {previous}: errors {error_rate} of 1[, {latency_ms} ms] over the last {samples}",
+    "warning",
+)
+says(
+    ProviderHealth.CircuitOpened,
+    "circuit[ of model {model}] opened ({cause}): {reason}[; the first probe from {retry_at}]",
+    "error",
+)
+says(ProviderHealth.CircuitHalfOpened, "circuit[ of model {model}] half open: job {job_id} probes it", "warning")
+says(ProviderHealth.ProbeAbandoned, "circuit[ of model {model}] still open: its probe says nothing ({kind})", "warning")
+says(ProviderHealth.CircuitClosed, "circuit[ of model {model}] closed ({cause})")
+says(ProviderHealth.RateLimited, "our rate limit is reached[ with key {key_id}], until {until}", "warning")
+says(ProviderHealth.CreditExhausted, "{reason}", "error")
+says(HealthSettings.Chosen, "health settings chosen")
+says(HealthSettings.Changed, "health settings changed")

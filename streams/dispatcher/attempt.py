@@ -26,6 +26,7 @@ from domain.values import INLINE_TEXT, MONEY_DIGITS, ZERO, Text
 from streams.dispatcher.billing import Billing
 from streams.dispatcher.outcomes import Reports, Timing
 from streams.dispatcher.pace import Pace
+from streams.dispatcher.targets import ELSEWHERE, Circuits, Way, key_of
 from streams.gathering import Gathering
 from streams.prompts import Prompts, job_of
 
@@ -59,6 +60,7 @@ class Spending:
     now: Callable[[], datetime]
     """The worker's clock; prices are those of its day."""
     pace: Pace = field(default_factory=Pace)
+    circuits: Circuits = field(default_factory=Circuits)
     told: set[str] = field(default_factory=set[str])
     """Oddities of providers' bills that were warned of."""
     history: Gathering[UUID, Sequence[StoredEvent]] = field(init=False, repr=False, compare=False)
@@ -87,7 +89,11 @@ class AttemptRun:
         queued: StoredEvent,
         *,
         is_leased: Callable[[], bool] = lambda: True,
+        way: Way | None = None,
     ) -> None:
+        self._way = way or Way(job.target)
+        self._refused_as: str | None = None
+        self._key_id: UUID | None = None
         self._with = spending
         self._worker = worker
         self._principal = Principal(f"worker:{worker}", frozenset({"*"}))
@@ -99,8 +105,8 @@ class AttemptRun:
         self._telling: asyncio.Task[None] | None = None
         self._calling: asyncio.Task[Any] | None = None
         self._aborted = False
-        self._billing = Billing(spending.prices, job.provider, spending.now().date(), spending.told)
-        self._say = Reports(job, attempt, self._billing)
+        self._billing = Billing(spending.prices, self._way.target.provider, spending.now().date(), spending.told)
+        self._say = Reports(job, attempt, self._billing, self._way.target)
         self.job = job
         self.attempt = attempt
 
@@ -117,8 +123,12 @@ class AttemptRun:
         """The next attempt of a queued job as the log has it now, or the one with this number."""
         history = await spending.history(job_id)
         job = job_of(job_id, history)
-        number = job.attempt + 1 if attempt is None else attempt
-        return cls(spending, worker, job, number, history[0], is_leased=is_leased)
+        if attempt is not None:
+            return cls(spending, worker, job, attempt, history[0], is_leased=is_leased)
+        way = await spending.circuits.way(
+            job, spending.reader, spending.now(), lambda provider: spending.models.get(provider, job.project_id)
+        )
+        return cls(spending, worker, job, job.attempt + 1, history[0], is_leased=is_leased, way=way)
 
     def abort(self) -> None:
         """Give up the call: its job was cancelled, or given to another worker. What it cost is recorded all the same.
@@ -138,6 +148,8 @@ class AttemptRun:
         """See it through; answers for how many seconds its job is then best left alone."""
         if self.job.status != "queued":
             return BEHIND_SECONDS
+        if self._way.wait is not None:
+            return self._way.wait
         try:
             prepared = await self._prepare()
         except (Refused, NotFound) as problem:
@@ -145,6 +157,9 @@ class AttemptRun:
             return BEHIND_SECONDS
         # The job's version is part of the key: after parking it is admitted anew under the same attempt number.
         if not await self._send(prepared.admission, f"admit|{self.job.id}|{self.job.version}"):
+            if self._refused_as in ELSEWHERE:
+                self._with.circuits.forget(self.job)
+                return BEHIND_SECONDS
             return self._with.pace.again_seconds
         history = await self._with.history(self.job.id)
         if any(each.type == LlmJob.Admitted.TYPE and each.payload()["attempt"] == self.attempt for each in history):
@@ -157,13 +172,14 @@ class AttemptRun:
     # --- before the call ---
 
     async def _prepare(self) -> _Prepared:
-        job = self.job
-        model = await self._with.models.get(job.provider, job.project_id)
+        job, target = self.job, self._way.target
+        model = await self._with.models.get(target.provider, job.project_id)
+        self._key_id = key_of(model)
         messages = await self._with.prompts.messages(job, self._queued)
-        quote = self._with.prices.quote(job.provider, job.model, self._billing.on)
+        quote = self._with.prices.quote(target.provider, target.model, self._billing.on)
         request = ModelRequest(
             attempt_id=attempt_id(job.id, self.attempt),
-            model=job.model,
+            model=target.model,
             messages=messages,
             max_output_tokens=job.max_output_tokens,
             temperature=job.temperature,
@@ -183,8 +199,7 @@ class AttemptRun:
         return AdmitLlmJob(
             **self._say.address,
             worker=self._worker,
-            provider=self.job.provider,
-            model=self.job.model,
+            **dict(self._way.target),
             bound=bound,
             input_bound=request.input_upper_bound,
             output_bound=request.max_output_tokens,
@@ -213,7 +228,7 @@ class AttemptRun:
             try:
                 reply = await self._answer(prepared.model, request)
             except ModelError as failure:
-                await self._record(self._say.failed(failure))
+                await self._record(self._say.failed(failure, self._key_id))
             else:
                 await self._take(reply, queue_ms)
 
@@ -298,6 +313,7 @@ class AttemptRun:
         except Unavailable:
             raise
         except ToyboxError as refusal:
+            self._refused_as = refusal.code
             log.info("refused", job=str(self.job.id), command=type(command).__name__, because=str(refusal))
             return False
         return True

@@ -8,7 +8,7 @@ from commands.llm_jobs import CompleteAttempt, DenyLlmJob, FailAttempt, ReportFi
 from commands.models import ModelError, ModelReply
 from domain.errors import Refused, ToyboxError
 from domain.llm_jobs import LlmJob
-from domain.values import Text
+from domain.values import Target, Text
 from streams.dispatcher.billing import Billing
 
 UNFINISHED = {"length": "output_too_long", "refused": "refused"}
@@ -48,6 +48,7 @@ class Reports:
     job: LlmJob
     attempt: int
     billing: Billing
+    target: Target
 
     @property
     def address(self) -> Address:
@@ -63,7 +64,7 @@ class Reports:
     def denied(self, problem: ToyboxError) -> DenyLlmJob:
         """It may never go out."""
         kind = DENIALS.get(problem.code, "invalid_request")
-        return DenyLlmJob(**self.address, kind=kind, detail=str(problem))
+        return DenyLlmJob(**self.address, kind=kind, detail=str(problem), target=self.target)
 
     def begun(self, first_token_ms: int) -> ReportFirstToken:
         """The answer begins to arrive."""
@@ -91,7 +92,7 @@ class Reports:
         """The answer's text has no place, because its project's key was destroyed; what it cost counts all the same."""
         return self._paid_for_nothing(reply, "not_kept", str(problem))
 
-    def failed(self, failure: ModelError) -> FailAttempt:
+    def failed(self, failure: ModelError, key_id: UUID | None = None) -> FailAttempt:
         """The provider did not answer."""
         return FailAttempt(
             **self.address,
@@ -101,6 +102,7 @@ class Reports:
             retryable=failure.retryable,
             retry_after_seconds=failure.retry_after,
             sent=failure.may_cost,
+            provider_key_id=key_id,
         )
 
     def never_sent(self, kind: str, *, retryable: bool) -> FailAttempt:

@@ -16,6 +16,7 @@ from domain.llm_jobs import LlmJob
 from domain.log import StoredEvent
 from domain.projects import Project
 from streams.dispatcher.attempt import AttemptRun, Spending
+from streams.dispatcher.targets import NEWS
 from streams.gathering import Gathering
 
 LOOKS = (0.02, 0.05, 0.1, 0.2, 0.5)
@@ -188,13 +189,15 @@ class Dispatcher:
                             self._leased_at[job_id] = now
 
     async def _watch_events(self) -> None:
-        """Hear of jobs that were cancelled or given to another worker, and of projects that go on."""
-        types = {LlmJob.Cancelled.TYPE, LlmJob.AttemptLost.TYPE, Project.Resumed.TYPE}
+        """Hear of jobs that were cancelled or given to another worker, of projects that go on, and of circuits."""
+        types = {LlmJob.Cancelled.TYPE, LlmJob.AttemptLost.TYPE, Project.Resumed.TYPE, *NEWS}
         reader = self._spending.reader
         position: int | None = None
         while True:
             try:
-                position = await reader.head() if position is None else position
+                if position is None:
+                    position = await reader.head()
+                    self._spending.circuits.forget_all()
                 head = await reader.wait(position, self._pace.poll_seconds * 5)
                 for stored in await reader.read(position, 1_000_000, types=types, up_to=head):
                     self.heard(stored)
@@ -206,9 +209,11 @@ class Dispatcher:
         """A job was cancelled, or an attempt lost: the call for it is aborted, where it runs here.
 
         The job's next attempt, which may already run here, is not the one that was lost. A project that was resumed
-        need not wait for what was left alone because it was paused.
+        need not wait for what was left alone because it was paused, nor jobs for a circuit that was open.
         """
-        if stored.type == Project.Resumed.TYPE:
+        if stored.type in NEWS:
+            self._spending.circuits.heard(stored)
+        if stored.type == Project.Resumed.TYPE or stored.type in NEWS:
             self._left_alone.clear()
             self._freed.set()
             return

@@ -8,7 +8,7 @@ import orjson
 from psycopg_pool import AsyncConnectionPool
 
 from domain.ids import derived_id
-from domain.llm_jobs import ExecutionRules, slots_of
+from domain.llm_jobs import ExecutionRules
 from domain.values import NAMESPACE
 from projections.llm_jobs import LlmJobs
 from projections.llm_jobs.rows import lane_of, share_of
@@ -17,9 +17,9 @@ Pool = AsyncConnectionPool[Any]
 _JOBS = (
     "insert into llm_jobs (job_id, project_id, run, agent_attempt, provider, model, status, priority, attempt,"
     " max_attempts, max_output_tokens, timeout_seconds, queued_position, queued_at, key_id, ready_at, waits_since,"
-    " lane, requeues, version, position, started_at)"
+    " lane, requeues, version, position, fallbacks, target_provider, target_model, started_at)"
     " select job, project, 1, 1, provider, model, status, priority, 0, 3, 100, 60, number, at, key, at, at, lane, 0, 1,"
-    " number, case status when 'running' then at end"
+    " number, '[]', provider, model, case status when 'running' then at end"
     " from json_to_recordset(%s) as row (job uuid, project uuid, provider text, model text, status text,"
     " priority integer, number bigint, wait double precision, key uuid, lane uuid),"
     " lateral (select clock_timestamp() + make_interval(secs => wait) as at) as clock"
@@ -67,11 +67,14 @@ async def queue(
     model: str = "small",
     key: UUID | None = None,
     status: str = "queued",
+    fallbacks: Sequence[tuple[str, str]] = (),
 ) -> None:
     """Jobs that wait, or may start only in `wait` seconds, or could have started so long ago."""
-    lane = lane_of(of, priority, provider, model, key)
-    row = {"lane": lane, "share": share_of(of, key), "project_id": of, "priority": priority}
-    await put(opened, _LANES, orjson.dumps([{**row, "occupies": slots_of(provider, model, of, key)}]).decode())
+    route = ((provider, model), *fallbacks)
+    lane = lane_of(of, priority, route, key)
+    targets = [{"provider": each[0], "model": each[1]} for each in route]
+    row = {"lane": lane, "share": share_of(of, key), "project_id": of, "key_id": key, "priority": priority}
+    await put(opened, _LANES, orjson.dumps([{**row, "targets": targets}]).decode())
     facts = {"project": of, "provider": provider, "model": model, "status": status, "priority": priority}
     rows = [{**facts, "job": job(each), "number": each, "wait": wait, "key": key, "lane": lane} for each in numbers]
     await put(opened, _JOBS, orjson.dumps(rows).decode())

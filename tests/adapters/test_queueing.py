@@ -357,3 +357,39 @@ async def test_a_hundred_thousand_jobs_are_asked_by_index_in_milliseconds(opened
         plan = "\n".join(row[0] for row in rows)
         assert "Seq Scan on llm_jobs" not in plan, plan
         assert "llm_jobs_ready" in plan or "llm_jobs_coming" in plan, plan
+
+
+# --- circuits ---
+
+
+async def cut(opened: Pool, provider: str, model: str = "") -> None:
+    """Open a circuit for an hour."""
+    await put(
+        opened,
+        "insert into open_circuits values (%s, %s, 'test', clock_timestamp() + interval '1 hour', false)",
+        provider,
+        model,
+    )
+
+
+async def test_a_job_all_of_whose_targets_are_cut_off_is_not_offered(opened: Pool) -> None:
+    await queue(opened, [1], provider="one")
+    await queue(opened, [2], provider="one", fallbacks=[("two", "small")])
+    assert await ready(opened) == [job(1), job(2)]
+    await cut(opened, "one")
+    assert await ready(opened) == [job(2)]
+    await cut(opened, "two", "other")
+    assert await ready(opened) == [job(2)], "another model's circuit is of no interest"
+    await cut(opened, "two", "small")
+    assert await ready(opened) == []
+    await put(opened, "update open_circuits set spares_last = true where model = 'small'")
+    assert await ready(opened) == [job(2)], "the last target may be tried all the same"
+    await put(opened, "update open_circuits set blocked_until = clock_timestamp()")
+    assert await ready(opened) == [job(1), job(2)], "one of them may probe"
+
+
+async def test_a_job_that_goes_elsewhere_takes_its_slots_there(opened: Pool) -> None:
+    await choose(opened, ExecutionRules(providers=[ProviderCalls(provider="two", most=1)]))
+    await queue(opened, [1, 2], provider="one", fallbacks=[("two", "small")])
+    await cut(opened, "one")
+    assert list(await work(opened, 4)) == [job(1)]

@@ -114,6 +114,7 @@ def stage_agent_job(command: StageAgentJob, work: UnitOfWork) -> None:
             min_output_tokens=None,
             key_id=None,
             deadline=None,
+            fallbacks=[],
         )
     )
 

@@ -219,7 +219,7 @@ async def test_a_soft_limit_tells_and_holds_nothing_back(story: Story) -> None:
 )
 async def test_a_provider_and_a_model_have_budgets_of_their_own(story: Story, scope: Scope) -> None:
     one, two = story.id(1), story.id(2)
-    await story.given(opened("1", scope=scope), queue(one), queue(two))
+    await story.given(opened("1", scope=scope), queue(one, provider="other"), queue(two))
     await story.given(admit(one, "2", provider="other"))
     await story.when(admit(two, "2"))
     parked, _ = story.then("llm_job.parked", "budget.job_parked")

@@ -205,7 +205,8 @@ async def test_a_job_without_a_price_fails_before_anything_is_held(story: Story)
     denied, failed, _ = story.then("llm_job.denied", "llm_job.failed", "llm_job.dead_lettered")
     reason = "the price of this request is not known: add a rate for its model and its size"
     assert denied.pop("shortfall") is None
-    assert denied == failed == {"attempt": 1, "kind": "price_unknown", "reason": reason, "note": None}
+    target = {"provider": "scripted", "model": "scripted-small"}
+    assert denied == failed == {"attempt": 1, "kind": "price_unknown", "reason": reason, "note": None, **target}
     await story.when(deny)
     story.then_refused(Refused, code="not_due", saying="failed")
     await story.when(fail(story.id(1)))

@@ -146,7 +146,8 @@ async def test_a_job_fails_when_no_attempt_is_left_or_none_would_help(story: Sto
     await _running(story, **how)
     await story.when(fail(story.id(1), "0.1", retryable=bool(how), kind="melted", detail=None))
     said = story.then("llm_job.failed", "llm_job.dead_lettered", "budget.settled", "cost.recorded")[0]
-    assert said == {"attempt": 1, "kind": "melted", "reason": "the attempt failed: melted", "note": None}
+    target = {"provider": "scripted", "model": "scripted-small"}
+    assert said == {"attempt": 1, "kind": "melted", "reason": "the attempt failed: melted", "note": None, **target}
     assert story.state(LlmJob, story.id(1)).status == "failed"
 
 

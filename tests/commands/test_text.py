@@ -18,6 +18,7 @@ from domain.identity.access_keys import AccessKey
 from domain.kernel import EVENT_TYPES, Event
 from domain.llm_jobs import LlmJob
 from domain.projects import Project
+from domain.provider_health import ProviderHealth
 from domain.providers import Provider
 from domain.values import AiConfig, Sealed, Text
 from toybox.inventory import load
@@ -31,11 +32,13 @@ PROBES = (
 )  # fmt: skip
 SEALING = {
     "AddAgent.instructions", "AddAgent.prompt", "AddAgent.checkpoint.question", "AdmitLlmJob.request",
-    "CancelAgent.note", "CancelProject.note", "ChangeProjectSettings.description", "CompleteAttempt.output",
+    "CancelAgent.note", "CancelProject.note", "ChangeProjectSettings.description", "CloseCircuit.reason",
+    "CompleteAttempt.output",
     "ConfigureAgent.instructions", "ConfigureAgent.prompt", "ConfigureAgent.checkpoint.question",
     "CreateProject.description", "DefineLibraryAgent.instructions", "DefineLibraryAgent.prompt",
     "DefineLibraryAgent.checkpoint.question", "DenyLlmJob.detail", "EscalateCheckpoint.note", "FailAttempt.detail",
-    "InitializeProject.inputs.text", "PauseProject.note", "QueueLlmJob.messages.content", "ResolveCheckpoint.comment",
+    "InitializeProject.inputs.text", "OpenCircuit.reason", "PauseProject.note", "QueueLlmJob.messages.content",
+    "ResolveCheckpoint.comment",
 }  # fmt: skip
 """Fields of commands whose text enters an event sealed, or not at all."""
 FROM_MODELS = {"AdmitLlmJob.request", "CompleteAttempt.output", "DenyLlmJob.detail", "FailAttempt.detail"}
@@ -46,6 +49,7 @@ FEEDS: Mapping[str, Sequence[type[Event]]] = {
     "AdmitLlmJob": [LlmJob.Admitted],
     "CancelLlmJob": [LlmJob.Cancelled],
     "CancelProject": [Project.Cancelled],
+    "CloseCircuit": [ProviderHealth.CircuitClosed],
     "ChangeAiConfig": [Project.AiConfigChanged],
     "ChangeProjectSettings": [Project.SettingsChanged],
     "ChangeQualitySettings": [Project.QualitySettingsChanged],
@@ -55,11 +59,13 @@ FEEDS: Mapping[str, Sequence[type[Event]]] = {
     "CreateProject": [Project.Created],
     "DefineLibraryAgent": [Agent.Defined, Agent.Redefined],
     "DeliverLlmResult": [LlmJob.ResultDelivered],
-    "DenyLlmJob": [LlmJob.Denied, LlmJob.Failed],
-    "FailAttempt": [LlmJob.Failed, LlmJob.RetryScheduled, Cost.Recorded],
+    "DenyLlmJob": [LlmJob.Denied, LlmJob.Failed, LlmJob.Rerouted],
+    "FailAttempt": [LlmJob.Failed, LlmJob.RetryScheduled, LlmJob.Rerouted, Cost.Recorded],
+    "FollowProviderHealth": [ProviderHealth.HealthWatched, ProviderHealth.HealthChanged, ProviderHealth.CircuitOpened],
     "InitializeProject": [Project.Initialized],
     "IssueAccessKey": [AccessKey.Issued],
     "OpenBudget": [Budget.Opened],
+    "OpenCircuit": [ProviderHealth.HealthWatched, ProviderHealth.CircuitOpened],
     "PauseProject": [Project.Paused],
     "QueueLlmJob": [LlmJob.Queued],
     "RegisterAsset": [Asset.Created],

@@ -152,7 +152,7 @@ async def test_a_time_to_wait_given_as_a_date_is_measured_on_the_servers_clock(
 @both_ways
 async def test_an_unknown_model_is_the_callers_mistake(ask: Ask, model: LanguageModel):
     error = await failed(ask, model, model="no-such-model")
-    assert (error.kind, error.retryable, error.may_cost) == ("invalid_request", False, False)
+    assert (error.kind, error.retryable, error.may_cost) == ("model_not_found", False, False)
     assert "check the model's name" in str(error)
 
 

@@ -1,0 +1,41 @@
+"""Answers "when does a circuit open, and what do jobs do meanwhile?": the rules of health, once somebody has chosen."""
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+from domain.kernel import Event
+from domain.log import StoredEvent
+from domain.provider_health import HealthRules, HealthSettings
+from domain.values import Instant
+from projections.documents import Column, Document
+from projections.projector import on
+from projections.views import View
+
+
+class HealthSettingsState(View):
+    """The rules of health, and since when they hold."""
+
+    rules: HealthRules = HealthRules()
+    changed_at: Instant | None = None
+    """None while the defaults hold."""
+    version: int = 0
+
+
+class HealthSettingsStates(Document[HealthSettingsState]):
+    """Answers "when does a circuit open, and what do jobs do meanwhile?": one view, once somebody has chosen."""
+
+    name = "health_settings_states"
+    columns: ClassVar[Mapping[str, Column]] = {}
+    indexes: ClassVar[Sequence[Sequence[str]]] = ()
+
+    def evolve(self, view: HealthSettingsState | None, event: Event, stored: StoredEvent) -> HealthSettingsState | None:
+        """Begins with the first choice."""
+        if view is None and not isinstance(event, HealthSettings.Chosen):
+            return None
+        return super().evolve(view, event, stored)
+
+    @on(HealthSettings.Chosen, HealthSettings.Changed)
+    def chosen(self, _view: HealthSettingsState | None, event: Event, stored: StoredEvent) -> HealthSettingsState:
+        """These rules from now on."""
+        assert isinstance(event, HealthSettings.Chosen | HealthSettings.Changed)  # noqa: S101 -- as declared above
+        return HealthSettingsState(rules=event.rules, changed_at=stored.recorded_at, version=stored.version)
