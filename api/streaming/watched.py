@@ -18,7 +18,7 @@ from domain.ids import attempt_id, cost_id
 from domain.kernel import evolve
 from domain.llm_jobs import LlmJob
 from domain.log import LogReader, StoredEvent
-from domain.values import Text
+from domain.values import Text, money_text
 
 ENDS: Final = frozenset({"completed", "failed", "cancelled"})
 _ENDING: Final = frozenset({LlmJob.Completed.TYPE, LlmJob.Failed.TYPE, LlmJob.Cancelled.TYPE})
@@ -120,7 +120,7 @@ class Watched:
             return None
         return found.decode(errors="replace")
 
-    async def _spent(self) -> Decimal:
+    async def _spent(self) -> str:
         """What all of its attempts have cost so far, as the log has it."""
         attempts = self._job.attempt if self._job else 0
         entries = [cost_id(attempt_id(self.job_id, number)) for number in range(1, attempts + 1)]
@@ -130,4 +130,4 @@ class Watched:
             for stored in history:
                 cost = evolve(cost, stored)
             total += cost.amount if cost else 0
-        return total
+        return money_text(total)

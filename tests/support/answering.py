@@ -61,6 +61,17 @@ class Reader:
             self.text += told.data["text"]
 
 
+def parsed(got: bytes) -> list[Told]:
+    """Messages in the bytes of a connection; one that broke off in the middle does not count."""
+    found: list[Told] = []
+    for block in got.split(b"\n\n")[:-1]:
+        lines = [line.decode() for line in block.split(b"\n")]
+        fields = dict(line.split(": ", 1) for line in lines if not line.startswith(":"))
+        if "data" in fields:
+            found.append(Told(fields["event"], fields["id"], json.loads(fields["data"])))
+    return found
+
+
 async def messages(answer: httpx.Response) -> AsyncIterator[Told]:
     """Messages of a stream; one that breaks off in the middle does not count."""
     fields: dict[str, str] = {}
