@@ -48,10 +48,11 @@ class World:
 
     async def work(self, failures: int) -> str:
         """What a worker does: attempts, of which the last one answers."""
+        pieces = list[str]()
         for attempt in range(1, failures + 2):
             await self.story.send(admit(self.job, attempt=attempt, bound="0.01"))
             add = self.drafter.begin(self.story.state(LlmJob, self.job), attempt)
-            pieces = [self.piece() for _ in range(self.random.randrange(200, 300))]
+            pieces = [self.piece() for _ in range(self.random.randrange(300, 400))]
             for each in pieces:
                 add(each)
                 await asyncio.sleep(self.random.choice([0, 0, 0.0005]))
@@ -72,7 +73,7 @@ class World:
         while not self.reader.is_over:
             cursor = Cursor.of(self.reader.last_id or "")
             listener = JobListener(self.random.choice(self.boards), self.job, cursor)
-            left, got = self.random.randrange(0, self.random.choice([150, 150, 150, 2_500])), b""
+            left, got = self.random.randrange(0, self.random.choice([200, 200, 200, 200, 2_500])), b""
             async with asyncio.timeout(5), aclosing(listener.chunks()) as chunks:
                 async for chunk in chunks:
                     got += chunk[:left]
