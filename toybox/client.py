@@ -208,6 +208,17 @@ class Client:
                 raise error_of(response)
             yield _events(response.iter_lines())
 
+    @contextmanager
+    def stream(self, path: str, *, last_id: str | None = None) -> Generator[Iterator[FeedEvent] | None]:
+        """Messages of one job; None where there is nothing left to tell. Ends when the connection does."""
+        headers = {"Accept": "text/event-stream"} | ({} if last_id is None else {"Last-Event-ID": last_id})
+        timeout = httpx.Timeout(FEED_SILENCE, connect=5.0)
+        with self._reachable(), self._http.stream("GET", path, headers=headers, timeout=timeout) as response:
+            if not response.is_success:
+                response.read()
+                raise error_of(response)
+            yield None if response.status_code == httpx.codes.NO_CONTENT else _events(response.iter_lines())
+
 
 def _check_address(url: str) -> None:
     try:

@@ -18,6 +18,7 @@ from domain.ids import attempt_id, cost_id
 from domain.kernel import evolve
 from domain.llm_jobs import LlmJob
 from domain.log import LogReader, StoredEvent
+from domain.pricing import Usage
 from domain.values import Text, money_text
 
 ENDS: Final = frozenset({"completed", "failed", "cancelled"})
@@ -98,6 +99,10 @@ class Watched:
             output = stored.payload()["output"]
             more["output"] = {"digest": output["digest"], "size": output["size"]}
             more |= {"erased": True} if whole is None else {}
+            usage = stored.payload()["usage"]
+            counted = Usage.model_validate(usage) if usage else None
+            more["input_tokens"] = counted and counted.input_tokens
+            more["output_tokens"] = counted and counted.output_tokens
         if stored.type in _ENDING:
             more["spent"] = await self._spent()
         event = await said(stored, self._keyring, **more)
