@@ -17,6 +17,7 @@ ATTEMPTS = 4
 """How often a request is sent that the server is too busy for; it carries the same idempotency key each time."""
 LONGEST_PAUSE = 3.0
 PAGE = 100
+NOTHING_LEFT = 204
 FEED_SILENCE = 60.0
 """Seconds without even a heartbeat after which a feed counts as lost."""
 
@@ -217,7 +218,8 @@ class Client:
             if not response.is_success:
                 response.read()
                 raise error_of(response)
-            yield None if response.status_code == httpx.codes.NO_CONTENT else _events(response.iter_lines())
+            lines = (each.decode() for each in _whole_lines(response.iter_bytes()))
+            yield None if response.status_code == NOTHING_LEFT else _events(lines)
 
 
 def _check_address(url: str) -> None:
