@@ -22,12 +22,14 @@ from api.openapi import document
 from api.rebuilding import Rebuilds
 from api.routing import Index
 from api.services import Services
+from api.streaming import Board
 from domain.errors import ToyboxError
 
 EXPOSED = (
     "ETag",
     "Idempotency-Key",
     "Location",
+    "Preference-Applied",
     "RateLimit",
     "RateLimit-Policy",
     "Retry-After",
@@ -71,6 +73,7 @@ def create_app(services: Services, given: Sequence[APIRouter] | None = None) -> 
     )
     app.state.services = services
     app.state.tail = Tail(services.reader)
+    app.state.board = Board(services.reader, services.keyring, services.objects, services.drafts, services.audience)
     app.state.rebuilds = Rebuilds(services.connections, services.reader)
     app.openapi = lambda: document(app)
     return routed(app, given)
@@ -80,6 +83,8 @@ async def close_feeds(app: FastAPI) -> None:
     """End every live feed with a place to resume from: a server that stops waits for open answers."""
     tail: Tail = app.state.tail
     await tail.close()
+    board: Board = app.state.board
+    await board.close()
 
 
 @asynccontextmanager
@@ -103,7 +108,7 @@ def _layers(services: Services) -> list[Middleware]:
             allow_origins=list(services.cors_origins),
             allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
             allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "If-Match", "If-None-Match",
-                           "Last-Event-ID", "Range", "X-Api-Key", "X-Correlation-Id", "traceparent"],
+                           "Last-Event-ID", "Prefer", "Range", "X-Api-Key", "X-Correlation-Id", "traceparent"],
             expose_headers=list(EXPOSED),
             max_age=600,
         )  # fmt: skip

@@ -97,7 +97,7 @@ class Edge:
 
     def _tell(self, scope: Scope, visit: Visit, status: int, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", "unmatched")
-        if route not in LASTING:
+        if route not in LASTING and not visit.lasting:
             self._metrics.request(scope["method"], route, status, seconds)
         # What was carried out is in the event log, with its actor and this correlation: a second record of it would
         # cost a fifth of the time of a request.

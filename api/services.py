@@ -14,6 +14,7 @@ from commands.objects import Objects
 from commands.ports import Keyring
 from domain.blueprints import Blueprint
 from domain.delivering import Tracer
+from domain.drafting import Audience, Drafts
 from domain.following import ParkedReaction
 from domain.keeping import ProviderSecrets
 from domain.log import LogReader, StoredEvent
@@ -149,6 +150,10 @@ class Services:
     """Bytes that nobody can guess."""
     provider_secrets: ProviderSecrets | None = None
     """Where the secrets of provider keys lie."""
+    drafts: Drafts | None = None
+    """Where answers lie that are being written; without it they are told when they are whole."""
+    audience: Audience | None = None
+    """Who reads the answers of jobs that nobody may leave alone."""
     relay: Relaying | None = None
     """Where this process relays to Kafka."""
     duties: Mapping[str, Duty] = field(default_factory=dict[str, Duty])

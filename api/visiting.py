@@ -27,6 +27,8 @@ class Visit:
     principal: Principal = NOBODY
     quota: str | None = None
     """What is left of the caller's quota, as the header says it."""
+    lasting: bool = False
+    """Whether the answer takes as long as its client or a job likes: no measure of how fast we are."""
 
     @classmethod
     def of(cls, scope: Scope, random: Callable[[int], bytes]) -> "Visit":

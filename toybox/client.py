@@ -17,6 +17,7 @@ ATTEMPTS = 4
 """How often a request is sent that the server is too busy for; it carries the same idempotency key each time."""
 LONGEST_PAUSE = 3.0
 PAGE = 100
+NOTHING_LEFT = 204
 FEED_SILENCE = 60.0
 """Seconds without even a heartbeat after which a feed counts as lost."""
 
@@ -207,6 +208,18 @@ class Client:
                 response.read()
                 raise error_of(response)
             yield _events(response.iter_lines())
+
+    @contextmanager
+    def stream(self, path: str, *, last_id: str | None = None) -> Generator[Iterator[FeedEvent] | None]:
+        """Messages of one job; None where there is nothing left to tell. Ends when the connection does."""
+        headers = {"Accept": "text/event-stream"} | ({} if last_id is None else {"Last-Event-ID": last_id})
+        timeout = httpx.Timeout(FEED_SILENCE, connect=5.0)
+        with self._reachable(), self._http.stream("GET", path, headers=headers, timeout=timeout) as response:
+            if not response.is_success:
+                response.read()
+                raise error_of(response)
+            lines = (each.decode() for each in _whole_lines(response.iter_bytes()))
+            yield None if response.status_code == NOTHING_LEFT else _events(lines)
 
 
 def _check_address(url: str) -> None:

@@ -42,6 +42,8 @@ def services_of(system: System, metrics: Metrics) -> Services:
         reactions=reactions,
         keyring=system.keyring,
         provider_secrets=system.provider_secrets,
+        drafts=system.drafts,
+        audience=system.audience,
         objects=system.objects,
         authenticate=Authenticator(system.store, now),
         blueprints=Blueprints(parse=_parsed, resolve=_resolved, schema=blueprint_schema),

@@ -25,6 +25,7 @@ from adapters.llm.recording import Responses
 from adapters.llm.registry import ModelRegistry
 from adapters.objects.local import LocalObjects
 from adapters.postgres.connections import pool
+from adapters.postgres.drafts import PostgresAudience, PostgresDrafts
 from adapters.postgres.embedded import EmbeddedPostgres, make_data_dir
 from adapters.postgres.event_store import PostgresStore
 from adapters.postgres.following import PostgresCursors, PostgresDueTable, PostgresLeadership
@@ -40,6 +41,7 @@ from domain.errors import Unavailable
 from domain.pricing import Catalogue
 from streams.deadlines import Deadlines
 from streams.dispatcher import Dispatcher, Pace, Spending
+from streams.dispatcher.drafting import Drafter
 from streams.follower import Follower
 from streams.partitioned import KafkaReactions, KafkaViews
 from streams.partitioned.state import ConsumptionState
@@ -51,6 +53,7 @@ from streams.reacting import REACTIONS
 from streams.reactor import Reactor
 from streams.relay import Relay
 from streams.sweeping import SecretSweeper
+from streams.watching import Watch
 from toybox.following import follower_of, reactor_of
 from toybox.log import hide
 from toybox.publishing import publisher_of
@@ -80,6 +83,9 @@ class System:
     keyring: PostgresKeyring
     provider_secrets: PostgresSecrets
     sweeper: SecretSweeper
+    drafts: PostgresDrafts
+    drafter: Drafter
+    audience: PostgresAudience
     sequencer: Sequencer
     commands: Commands
     objects: LocalObjects
@@ -151,6 +157,9 @@ async def running(
         await asyncio.to_thread(objects.sweep)
         prices = load_prices(settings.data_dir / "prices")
         cursors, leadership = PostgresCursors(opened), PostgresLeadership(conninfo)
+        drafts = PostgresDrafts(conninfo, opened)
+        stack.push_async_callback(drafts.close)
+        drafter = Drafter(drafts, keyring)
         spending = Spending(
             commands=commands,
             reader=store,
@@ -160,6 +169,7 @@ async def running(
             objects=objects,
             now=now,
             pace=pace,
+            draft=drafter.begin,
         )
         recorder, relays = recorder_of(settings, opened), settings.kafka and "relay" in roles
         if relays:  # it outlives the relay, whose last transactions it writes down
@@ -172,6 +182,9 @@ async def running(
             keyring=keyring,
             provider_secrets=provider_secrets,
             sweeper=sweeper,
+            drafts=drafts,
+            drafter=drafter,
+            audience=PostgresAudience(opened),
             sequencer=sequencer,
             commands=commands,
             objects=objects,
@@ -261,6 +274,8 @@ async def _follow(system: System, stack: AsyncExitStack) -> None:
             ("deadlines", deadlines.run),
             ("dispatcher", system.dispatcher.run),
             ("provider keys", system.sweeper.run),
+            ("drafts", system.drafter.run),
+            ("watch", Watch(system.drafts, system.audience, system.commands).run),
         ):
             task = asyncio.create_task(_once_tables_stand(system, name, run), name=name)
             stack.push_async_callback(_end, task)

@@ -1,15 +1,27 @@
 """The response that a listener's bytes go out with."""
 
 import asyncio
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing, suppress
+from typing import Protocol
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from api.feed.listening import Listener
-
 STUCK_SECONDS = 60.0
 """A client that takes nothing for this long is dropped; it resumes from the last id that it got."""
+
+
+class Speaker(Protocol):
+    """Whoever has bytes to send, for as long as the client stays."""
+
+    def chunks(self) -> AsyncGenerator[bytes]:
+        """The next bytes, each time that the client has taken those before."""
+        ...
+
+    def gone(self) -> None:
+        """The client has left."""
+        ...
 
 
 class FeedResponse(Response):
@@ -17,12 +29,16 @@ class FeedResponse(Response):
 
     media_type = "text/event-stream"
 
-    def __init__(self, listener: Listener) -> None:
-        super().__init__(headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"})
+    def __init__(self, listener: Speaker, *, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no", **(headers or {})})
         del self.headers["content-length"]
         self._listener = listener
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 -- ASGI
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["method"] == "HEAD":
+            await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+            await send({"type": "http.response.body", "body": b""})
+            return
         watcher = asyncio.create_task(self._watch(receive))
         try:
             await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})

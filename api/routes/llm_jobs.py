@@ -1,23 +1,26 @@
 """Routes for LLM jobs: the queue, one job with its attempts, asking a model directly, cancelling."""
 
+from contextlib import suppress
 from typing import Annotated, Any
 from uuid import UUID
 
 import orjson
 from fastapi import Query
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+from starlette.requests import Request
 from starlette.responses import Response
 
 from api.answers import Done
 from api.bodies import checked, json_of
 from api.commanding import Commanding, offer
-from api.looking import Look, Looking, missing
+from api.looking import PATIENCE_MS, Look, Looking, missing
 from api.paging import Cursor, Limit, Listed
 from api.permissions import may
 from api.routing import router_of
 from api.storing import kept_text
+from api.streaming.asking import EVENT_STREAM, Manner, Wait, Wish, streamed
 from commands.llm_jobs import CancelLlmJob, ChatMessage, QueueLlmJob
-from domain.errors import NotFound
+from domain.errors import NotFound, Unavailable
 from domain.llm_jobs import JobStatus
 from domain.values import Fallbacks, Fraction, Instant, ModelName, Slug, Text
 from projections.costs import Costs
@@ -27,10 +30,9 @@ router = router_of("llm_jobs", "/api/llm-jobs")
 Word = Annotated[str | None, Query(max_length=200)]
 
 
-class ChatJob(BaseModel):
+class ChatJob(Manner):
     """A conversation for a model to go on with."""
 
-    model_config = ConfigDict(extra="forbid")
     project_id: UUID | None = None
     provider: Slug
     model: ModelName
@@ -52,6 +54,15 @@ class JobDetail(JobView):
     attempts: list[AttemptView]
 
 
+_ASKED: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "It has ended while you waited; or its stream",
+        "model": JobDetail,
+        "content": {EVENT_STREAM: {}},
+    }
+}
+
+
 @router.get("", dependencies=[may("llm_jobs.read")], response_model=Listed[JobView])
 async def list_llm_jobs(
     looking: Looking,
@@ -71,16 +82,37 @@ async def list_llm_jobs(
     return await looking.show_page(page, truth)
 
 
-@router.post("", status_code=202, dependencies=[may(QueueLlmJob)], response_model=Done)
-async def queue_chat(commanding: Commanding, given: Annotated[ChatJob, json_of(ChatJob)]) -> Response:
-    """Ask a model directly. The answer is in the job, once it is completed: follow `llm_job.*` or look at it."""
+@router.post("", status_code=202, dependencies=[may(QueueLlmJob)], response_model=Done, responses=_ASKED)
+async def queue_chat(
+    request: Request, commanding: Commanding, given: Annotated[ChatJob, json_of(ChatJob)], wait: Wait = None
+) -> Response:
+    """Ask a model directly. Without more, look at the job for the answer, or follow `/api/llm-jobs/{id}/stream`.
+
+    With `?wait=` or `Prefer: wait=` the job is answered (200) once it has ended, else its place (202). With `"stream":
+    true`, or where only `text/event-stream` is accepted, its stream is answered; the job goes on when you leave, unless
+    `on_disconnect` says `cancel`. Waiting and streaming take `llm_jobs.read` as well.
+    """
+    wish = Wish.of(request, given, wait)
     job_id = commanding.new_id("llm_job")
+    place = f"/api/llm-jobs/{job_id}"
+    await wish.prepare(job_id)
     text = orjson.dumps([each.model_dump() for each in given.messages]).decode()
     subject, is_own = given.project_id or job_id, given.project_id is None
     kept = await kept_text(commanding.services.objects, subject, text, makes_key=is_own)
-    known: dict[str, Any] = {**dict(given), "messages": kept if isinstance(kept, Text) else given.messages}
+    asked = {name: value for name, value in given if name not in Manner.model_fields}
+    known: dict[str, Any] = {**asked, "messages": kept if isinstance(kept, Text) else given.messages}
     answer = await commanding.carry_out(checked(QueueLlmJob, job_id=job_id, **known))
-    return commanding.done(answer, about=job_id, status=202, location=f"/api/llm-jobs/{job_id}")
+    told = {"Location": place, "Idempotency-Key": commanding.caller.key, **wish.headers}
+    if wish.streams:
+        return await streamed(request, job_id, wish.cursor, told)
+    if position := await wish.ended(job_id):
+        with suppress(Unavailable):  # the read model is late: then its place is the answer
+            shown = await get_llm_job(job_id, Look(commanding.services, commanding.visit, position, PATIENCE_MS / 1000))
+            shown.headers.update(told)
+            return shown
+    queued = commanding.done(answer, about=job_id, status=202, location=place)
+    queued.headers.update(wish.headers)
+    return queued
 
 
 @router.get("/{job_id}", dependencies=[may("llm_jobs.read")], response_model=JobDetail)

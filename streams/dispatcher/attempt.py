@@ -24,6 +24,7 @@ from domain.log import LogReader, StoredEvent
 from domain.pricing import Quote, bound_of
 from domain.values import INLINE_TEXT, MONEY_DIGITS, ZERO, Text
 from streams.dispatcher.billing import Billing
+from streams.dispatcher.drafting import Add, unwatched
 from streams.dispatcher.outcomes import Reports, Timing
 from streams.dispatcher.pace import Pace
 from streams.dispatcher.targets import ELSEWHERE, Circuits, Way, key_of
@@ -61,6 +62,8 @@ class Spending:
     """The worker's clock; prices are those of its day."""
     pace: Pace = field(default_factory=Pace)
     circuits: Circuits = field(default_factory=Circuits)
+    draft: Callable[[LlmJob, int], Add] = unwatched
+    """Who shows an attempt's answer while it comes."""
     told: set[str] = field(default_factory=set[str])
     """Oddities of providers' bills that were warned of."""
     history: Gathering[UUID, Sequence[StoredEvent]] = field(init=False, repr=False, compare=False)
@@ -250,10 +253,12 @@ class AttemptRun:
                 self._announcing.cancel()
 
     async def _stream(self, model: LanguageModel, request: ModelRequest) -> ModelReply:
+        draft = self._with.draft(self.job, self.attempt)
         async with aclosing(model.stream(request)) as pieces:
             async for piece in pieces:
                 if not isinstance(piece, TextDelta):
                     return piece
+                draft(piece.text)
                 if self._first_token_ms is None:
                     self._first_token_ms = self._since_start()
                     self._announcing = asyncio.get_running_loop().call_later(FIRST_TOKEN_SECONDS, self._announce)

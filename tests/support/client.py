@@ -15,6 +15,7 @@ from adapters.blueprints import blueprint_schema, parse_blueprint, resolve_input
 from adapters.objects.local import LocalObjects
 from adapters.postgres.connections import pool
 from adapters.postgres.deliveries import PostgresLedger
+from adapters.postgres.drafts import PostgresAudience, PostgresDrafts
 from adapters.postgres.event_store import PostgresStore
 from adapters.postgres.following import PostgresCursors
 from adapters.postgres.keyring import PostgresKeyring
@@ -32,6 +33,7 @@ from commands.ports import EventStore
 from commands.sequencer import Answer, Sequencer
 from domain.blueprints import Blueprint
 from domain.delivering import Trace, Tracer
+from domain.drafting import Audience, Drafts
 from domain.errors import Unavailable
 from domain.following import ParkedReaction
 from domain.identity.tokens import new_token, parse_token
@@ -153,6 +155,8 @@ def services_over(
     cors_origins: Sequence[str] = (),
     tracer: Tracer | None = None,
     provider_secrets: ProviderSecrets | None = None,
+    drafts: Drafts | None = None,
+    audience: Audience | None = None,
 ) -> Services:
     """The ports of an application over this store."""
 
@@ -187,6 +191,8 @@ def services_over(
         now=now,
         random=os.urandom,
         provider_secrets=provider_secrets,
+        drafts=drafts,
+        audience=audience,
         limits=LIMITS,
         cors_origins=cors_origins,
     )
@@ -235,6 +241,8 @@ async def api_on_postgres(database: str, folder: Path) -> AsyncIterator[Api]:
         opened = await stack.enter_async_context(pool(database, size=10))
         keyring = PostgresKeyring(opened, os.urandom(KEY_BYTES))
         store = PostgresStore(database, opened)
+        drafts = PostgresDrafts(database, opened)
+        stack.push_async_callback(drafts.close)
         store.listen()
         stack.push_async_callback(store.close)
         metrics = Metrics()
@@ -249,6 +257,7 @@ async def api_on_postgres(database: str, folder: Path) -> AsyncIterator[Api]:
             commands, store, keyring, folder,
             connections=opened, read_models=follower, now=lambda: datetime.now(UTC), metrics=metrics,
             tracer=tracer_over(store, opened), provider_secrets=PostgresSecrets(opened, os.urandom(KEY_BYTES)),
+            drafts=drafts, audience=PostgresAudience(opened),
         )  # fmt: skip
         api = Api(services, store, await issue(commands, "*", label="owner"))
         stack.push_async_callback(api.http.aclose)

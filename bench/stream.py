@@ -1,0 +1,164 @@
+"""How much later a token arrives through toybox than from its vendor: `python -m bench.stream [--quick]`.
+
+A local vendor sends the time as its tokens. They are read with the official SDK, directly, and from the job's stream of
+a server that runs in processes of its own (`toybox up`), in turns in the same run. Latency is from the vendor's write to
+the client's read; the first token is counted from the client's request, so it holds the queue and the admission.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median, quantiles
+from typing import Any
+
+import httpx
+from openai import AsyncOpenAI
+
+from tests.support.postgres import server_folder
+
+CARD = {
+    "provider": "tokens",
+    "effective_from": "2020-01-01",
+    "source": "made up for a benchmark",
+    "models": [{"model": "*", "prices": [{"rates": {"input": "1", "output": "5"}}]}],
+}
+
+
+class Readings:
+    """What the clients of one way have seen, in milliseconds."""
+
+    def __init__(self) -> None:
+        self.latencies: list[float] = []
+        self.firsts: list[float] = []
+
+    def reader(self) -> "Reading":
+        """One more client."""
+        return Reading(self, time.monotonic_ns())
+
+
+class Reading:
+    """One client: takes text as it comes, and finds the tokens in it."""
+
+    def __init__(self, readings: Readings, began: int) -> None:
+        self._readings, self._began = readings, began
+        self._rest = ""
+        self.tokens = 0
+
+    def take(self, text: str) -> None:
+        """Text that has arrived just now."""
+        now = time.monotonic_ns()
+        *whole, self._rest = (self._rest + text).split(" ")
+        for each in whole:
+            if not self.tokens:
+                self._readings.firsts.append((now - self._began) / 1e6)
+            self.tokens += 1
+            self._readings.latencies.append((now - int(each)) / 1e6)
+
+
+async def direct(url: str, model: str, readings: Readings) -> int:
+    """With the vendor's SDK."""
+    async with AsyncOpenAI(base_url=url, api_key="any", max_retries=0) as sdk:
+        reading = readings.reader()
+        asked = [{"role": "user", "content": "Go"}]
+        stream: Any = await sdk.chat.completions.create(model=model, messages=asked, stream=True)  # type: ignore[arg-type]
+        async for chunk in stream:
+            if chunk.choices and chunk.choices[0].delta.content:
+                reading.take(chunk.choices[0].delta.content)
+    return reading.tokens
+
+
+async def through(client: httpx.AsyncClient, model: str, readings: Readings) -> int:
+    """From the job's stream."""
+    reading = readings.reader()
+    body = {"provider": "tokens", "model": model, "messages": [{"role": "user", "content": "Go"}], "stream": True,
+            "max_output_tokens": 100_000}  # fmt: skip
+    name = ""
+    async with client.stream("POST", "/api/llm-jobs", json=body) as answer:
+        answer.raise_for_status()
+        async for line in answer.aiter_lines():
+            if line.startswith("event: "):
+                name = line[7:]
+            elif line.startswith("data: ") and name == "delta":
+                reading.take(json.loads(line[6:])["text"])
+            elif line.startswith("data: ") and name in ("failed", "cancelled"):
+                raise RuntimeError(line)
+    return reading.tokens
+
+
+@contextmanager
+def running(folder: Path) -> Iterator[tuple[str, httpx.AsyncClient]]:
+    """The vendor's address, and a client of a server that knows it."""
+    (folder / "prices").mkdir()
+    (folder / "prices" / "tokens.json").write_text(json.dumps(CARD))
+    environment = {**os.environ, "TOYBOX_DATA_DIR": str(folder), "TOYBOX_LOG_LEVEL": "warning", "TOKENS_KEY": "any",
+                   "TOYBOX_WORKER_SLOTS": "64"}  # fmt: skip
+    commands = (["bench.load.token_vendor"], ["toybox", "up", "--port", "0", "--json"])
+    started = [
+        subprocess.Popen([sys.executable, "-m", *each], env=environment, stdout=subprocess.PIPE, text=True)
+        for each in commands
+    ]
+    try:
+        said = [each.stdout.readline() for each in started if each.stdout]
+        vendor, url = f"http://127.0.0.1:{int(said[0])}/v1", json.loads(said[1])["url"]
+        key = {"Authorization": f"Bearer {(folder / 'owner.key').read_text().strip()}"}
+        config = {"base_url": vendor, "key_env": "TOKENS_KEY"}
+        provider = {"name": "tokens", "kind": "openai_compatible", "config": config}
+        httpx.post(f"{url}/api/ai-providers", json=provider, headers=key, timeout=30).raise_for_status()
+        yield vendor, httpx.AsyncClient(base_url=url, headers=key, timeout=60)
+    finally:
+        for each in started:
+            each.terminate()
+        for each in started:
+            each.wait(timeout=30)
+
+
+async def measure(
+    vendor: str, client: httpx.AsyncClient, *, clients: int, tokens: int, pause: int, rounds: int
+) -> None:
+    """Both ways in turns."""
+    model, ways = f"tokens-{tokens}-{pause}", {"direct": Readings(), "toybox": Readings()}
+    for _ in range(rounds):
+        for name, readings in ways.items():
+            calls = [
+                direct(vendor, model, readings) if name == "direct" else through(client, model, readings)
+                for _ in range(clients)
+            ]
+            got = await asyncio.gather(*calls)
+            if set(got) != {tokens}:
+                raise RuntimeError(f"{name}: not every token came: {got}")
+    for name, readings in ways.items():
+        cuts = quantiles(readings.latencies, n=100)
+        told = f"{clients:>3} streams, a token each {pause} ms, {name:<7} "
+        told += (
+            f"delta p50 {cuts[49]:7.2f} ms  p99 {cuts[98]:7.2f} ms   first token p50 {median(readings.firsts):7.1f} ms"
+        )
+        sys.stdout.write(told + "\n")
+        sys.stdout.flush()
+
+
+async def compare(vendor: str, client: httpx.AsyncClient, *, quick: bool) -> None:
+    """Few and many, at the pace of a quick model."""
+    async with client:
+        await through(client, "tokens-5-5", Readings())  # the first call connects and compiles
+        for clients in (1, 16):
+            tokens, rounds = (50, 2) if quick else (200, 3)
+            await measure(vendor, client, clients=clients, tokens=tokens, pause=20, rounds=rounds)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench.stream")
+    parser.add_argument("--quick", action="store_true", help="fewer tokens")
+    given = parser.parse_args()
+    with server_folder() as folder, running(folder) as (vendor, client):
+        asyncio.run(compare(vendor, client, quick=given.quick))
+
+
+if __name__ == "__main__":
+    main()
