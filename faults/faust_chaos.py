@@ -1,6 +1,8 @@
 """Workers on Kafka under fire, with relay and broker, while writers run: views and reactions must come out right.
 
 `python -m faults.faust_chaos --events 200000 --worker-kills 5 --relay-kills 10 --broker-kills 2 --broker-stops 3`
+
+Beside the writers a busy town's history is told again (`--history`), so that views of the product have what they show.
 """
 
 import asyncio
@@ -8,10 +10,10 @@ import random
 import secrets
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from psycopg_pool import AsyncConnectionPool
 
@@ -20,13 +22,15 @@ from adapters.postgres.event_store import PostgresStore
 from adapters.postgres.following import PostgresCursors
 from adapters.postgres.migrate import migrate
 from commands.handling import Caller
+from domain.log import StoredEvent
 from faults.crew.faust_workers import WorkerOrder, WorkerProcess
+from faults.crew.history import SHIPPED, public_history, tell
 from faults.crew.journals import Work, counter_id
 from faults.crew.mirror import MIRROR, PROJECTIONS, Counts, mirror_of
 from faults.crew.relays import RelayOrder, RelayProcess
 from faults.crew.sending import insist, sending
 from faults.crew.tormenting import run, servers, shuffled, take_away
-from projections.projector import generation, parked_keys, rebuild
+from projections.projector import parked_keys, reached, rebuild
 from streams.topics import Topics
 from tests.commands.counter import OpenCounter
 from tests.support.kafka_broker import KafkaBroker
@@ -35,6 +39,9 @@ from tests.support.story import OWNER
 
 Kind = Literal["kill worker", "kill relay", "kill broker", "stop broker"]
 PATIENCE_SECONDS = 300.0
+TOLD_AT_ONCE = 20
+VIEWS: Final = (*PROJECTIONS, *SHIPPED)
+"""What is compared with a fresh build at the end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +49,7 @@ class Campaign:
     """How much of everything. Each person's event brings forth one more, by the reaction."""
 
     events: int = 200_000
+    history: int = 12_000
     worker_kills: int = 5
     relay_kills: int = 10
     broker_kills: int = 2
@@ -61,6 +69,8 @@ class Verdict:
     mirrored: int = 0
     seconds: float = 0.0
     blows: dict[Kind, int] = field(default_factory=dict[Kind, int])
+    views: dict[str, int] = field(default_factory=dict[str, int])
+    """Rows of every table that was compared with a fresh build."""
     complaints: list[str] = field(default_factory=list[str])
 
     @property
@@ -74,7 +84,9 @@ class Verdict:
         head = (
             f"{self.events:,} events after {self.seconds:.0f} s; {told}; {self.mirrored:,} of {self.counted:,} mirrored"
         )
-        return [head, *(self.complaints or ["views equal a fresh build, every reaction took effect once"])]
+        views = ", ".join(f"{table} {rows:,}" for table, rows in self.views.items())
+        well = f"views equal a fresh build ({views}), every reaction took effect once"
+        return [head, *(self.complaints or [well])]
 
 
 class Run:
@@ -90,7 +102,14 @@ class Run:
         self._relay = RelayProcess(RelayOrder(conninfo, broker.address, prefix, 500, str(folder / "relay.said")))
         self._workers = [
             WorkerProcess(
-                WorkerOrder(conninfo, broker.address, prefix, f"worker{number}", str(folder / f"worker{number}.said"))
+                WorkerOrder(
+                    conninfo,
+                    broker.address,
+                    prefix,
+                    f"worker{number}",
+                    str(folder / f"worker{number}.said"),
+                    shipped=True,
+                )
             )
             for number in range(campaign.workers)
         ]
@@ -99,6 +118,7 @@ class Run:
     async def __call__(self) -> Verdict:
         """Let loose, beat, wait until the last event is answered, judge."""
         began, verdict = time.monotonic(), Verdict()
+        history = await public_history(self._campaign.history)
         await migrate(self._conninfo)
         async with pool(self._conninfo, size=4) as opened, sending(self._conninfo) as (commands, store):
             for counter in range(self._campaign.counters):
@@ -110,6 +130,7 @@ class Run:
             try:
                 async with asyncio.TaskGroup() as group:
                     group.create_task(self._write())
+                    group.create_task(self._tell_history(store, history))
                     group.create_task(self._beat(verdict, opened))
                 verdict.events = await self._quiet(opened, store)
             finally:
@@ -134,6 +155,16 @@ class Run:
             async with asyncio.TaskGroup() as callers:
                 for _ in range(self._campaign.callers):
                     callers.create_task(call())
+
+    async def _tell_history(self, store: PostgresStore, history: Sequence[StoredEvent]) -> None:
+        """A few events at a time, spread as the writers' are over the whole campaign."""
+        told = 0
+        while told < len(history):
+            if told * self._campaign.events // 2 >= self._allowed * len(history):
+                await asyncio.sleep(0.01)
+                continue
+            await tell(store, history[told : told + TOLD_AT_ONCE])
+            told += TOLD_AT_ONCE
 
     async def _beat(self, verdict: Verdict, opened: AsyncConnectionPool[Any]) -> None:
         chosen = self._campaign
@@ -165,7 +196,7 @@ class Run:
     async def _moving(self, opened: AsyncConnectionPool[Any], seen: int) -> int:
         """Until the views have passed where they were: then the rest of the share is on its way."""
         async with asyncio.timeout(PATIENCE_SECONDS):
-            while (position := await _position(opened)) <= seen:
+            while (position := min(await _positions(opened))) <= seen:
                 for each in (*self._workers, self._relay):
                     each.check()
                 await asyncio.sleep(0.05)
@@ -178,7 +209,7 @@ class Run:
             while True:
                 head = await store.head()
                 reacted = (await cursors.load([name])).get(name, 0)
-                if reacted == await _position(opened) == head == await store.head():
+                if {reacted, *await _positions(opened), await store.head()} == {head}:
                     return head
                 await asyncio.sleep(0.2)
 
@@ -195,18 +226,19 @@ class Run:
             verdict.complaints.append(f"{len(wrong)} mirrors differ, the first that of {wrong[0]}")
         if aside := await PostgresCursors(opened).parked():
             verdict.complaints.append(f"{len(aside)} answers are set aside, the first because {aside[0].reason}")
-        for each in PROJECTIONS:
+        for each in VIEWS:
             comparison = (await rebuild(opened, store, each)).comparison
+            verdict.views |= comparison.built.rows
             if not comparison.comparable or not comparison.equal:
                 verdict.complaints.append(f"{each.name} is not what the log says: {comparison.differences()}")
         found = await asyncio.to_thread(committed, self._broker.address, self._topics.events.name)
         verdict.complaints += complaints(found, range(1, verdict.events + 1))
 
 
-async def _position(opened: AsyncConnectionPool[Any]) -> int:
+async def _positions(opened: AsyncConnectionPool[Any]) -> list[int]:
     async with opened.connection() as connection:
-        live = await generation(connection, Counts.name, "live")
-    return live.position if live else 0
+        live = await reached(connection, [each.name for each in VIEWS])
+    return [live.get(each.name, 0) for each in VIEWS]
 
 
 async def torment(campaign: Campaign, home: Path, tell: Callable[[str], None] = lambda _: None) -> Verdict:

@@ -18,11 +18,13 @@ from adapters.postgres.connections import pool
 from adapters.postgres.following import PostgresCursors, PostgresLeadership
 from adapters.postgres.partitioning import PostgresPartitionCursors
 from faults.crew.fleet import ROOT
+from faults.crew.history import SHIPPED
 from faults.crew.mirror import MIRROR, PROJECTIONS
 from faults.crew.sending import quiet_logs, sending
 from streams.partitioned import KafkaReactions, KafkaViews
 from streams.reactor import Reactor
 from streams.topics import Topics
+from toybox import inventory
 
 LEAVE_SECONDS = 60.0
 
@@ -38,6 +40,8 @@ class WorkerOrder:
     errors: str
     static: bool = True
     """Whether it comes back to its partitions after an absence; else they are others' as soon as it leaves."""
+    shipped: bool = False
+    """Whether it keeps views of the product too, not only the campaign's own."""
 
 
 class WorkerProcess:
@@ -83,6 +87,7 @@ class WorkerProcess:
 
 async def work(order: WorkerOrder) -> None:
     """Follow until killed, or until told to leave."""
+    inventory.load()
     cluster, topics = Cluster(order.address), Topics.named(order.prefix)
     names = [topics.events.name, topics.relay_position.name]
 
@@ -98,7 +103,7 @@ async def work(order: WorkerOrder) -> None:
             reader=store,
             connections=opened,
             topics=topics,
-            projections=PROJECTIONS,
+            projections=[*PROJECTIONS, *SHIPPED] if order.shipped else PROJECTIONS,
         )
         reactor = Reactor(
             MIRROR,
