@@ -130,12 +130,18 @@ class Turns:
 def shares_of(
     calls: Iterable[tuple[UUID, float, int]], spent: Mapping[UUID, float], weights: Mapping[UUID, int], floor: float
 ) -> dict[UUID, Share]:
-    """How shares stand: what they have spent, not less than the floor, and their calls under way.
+    """How shares stand: what they have spent, and their calls under way.
 
-    A call is its share, its seconds so far, and the weight with which it was given out.
+    A share without any begins at the floor at least. A call is its share, its seconds so far, and the weight with which
+    it was given out.
     """
-    shares = {each: Share(weights[each], max(spent.get(each, 0.0), floor)) for each in weights}
-    for share, seconds, weight in calls:
+    known = list(calls)
+    busy = {share for share, _, _ in known}
+    shares = {
+        share: Share(weight, max(spent.get(share, 0.0), 0.0 if share in busy else floor))
+        for share, weight in weights.items()
+    }
+    for share, seconds, weight in known:
         if found := shares.get(share):
             found.virtual += max(seconds, SHORTEST_CALL) / weight
             found.in_flight += 1

@@ -113,9 +113,12 @@ class Client:
         *,
         body: Mapping[str, object] | None = None,
         params: Mapping[str, object] | None = None,
+        if_match: str | None = None,
     ) -> Answer:
-        """One request with all that is known of its answer."""
+        """One request with all that is known of its answer; `if_match` is the ETag of what was looked at before."""
         headers = {} if method == "GET" else {"Idempotency-Key": str(new_id())}
+        if if_match:
+            headers["If-Match"] = if_match
         wanted = {name: value for name, value in (params or {}).items() if value is not None}
         if method == "GET" and self._written:
             wanted["min_position"] = max(self._written, int(str(wanted.get("min_position", 0))))

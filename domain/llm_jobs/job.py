@@ -298,7 +298,7 @@ class LlmJob(Routed, Aggregate):
         if self.status == "failed" and self.agent_id:
             raise Refused(
                 f"job {self.id} belongs to agent {self.agent_id}, which makes a new job for each try: retry the agent"
-                f" (toybox retry, or POST /api/agents/{self.agent_id}/retry)",
+                f" (POST /api/agents/{self.agent_id}/retry)",
                 code="agent_job",
                 agent_id=self.agent_id,
             )

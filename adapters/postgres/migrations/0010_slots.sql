@@ -11,7 +11,7 @@ alter table leases
     add column occupies   text[]      not null default '{}';
 
 -- What each share has had: weighted seconds of calls that are over, and where its latest one began. A share without a
--- row begins where the latest call of all began, so rows that are behind are swept away.
+-- row begins where the latest of all began, so rows that are behind are swept away.
 create table queue_shares (
     share uuid             not null primary key,
     spent double precision not null,
@@ -44,6 +44,7 @@ declare
     wish   record;
     fresh  constant timestamptz      := clock_timestamp() - make_interval(secs => stale_after);
     latest constant double precision := coalesce((select max(began) from queue_shares), 0);
+    busy   constant uuid[] := array(select distinct share from leases where heartbeat_at >= fresh and share is not null);
     served uuid[]    := '{}';
     urgent integer[] := '{}';
 begin
@@ -74,11 +75,13 @@ begin
         urgent := urgent || wish.priority;
         return next;
     end loop;
-    -- In one order, so that those who serve the same shares never wait in a circle.
+    -- Whoever was idle begins where the latest began. In one order, so that those who serve the same shares never wait
+    -- in a circle.
     insert into queue_shares as known (share, spent, began)
     select share, latest, latest from unnest(served) as share group by share order by share
     on conflict (share) do update
-        set spent = greatest(known.spent, latest), began = greatest(known.spent, latest);
+        set spent = case when known.share = any (busy) then known.spent else greatest(known.spent, latest) end,
+            began = case when known.share = any (busy) then known.spent else greatest(known.spent, latest) end;
     insert into queue_lanes (share, priority, served_at)
     select share, priority, log_clock() from unnest(served, urgent) as lane (share, priority)
     group by share, priority order by share, priority
