@@ -2,5 +2,16 @@
 
 from projections.llm_jobs.queries import AttemptView, JobFilter, JobView, attempts_of, job, jobs, queue_depth
 from projections.llm_jobs.table import LlmJobs
+from projections.llm_jobs.waiting import jobs_cut_off
 
-__all__ = ["AttemptView", "JobFilter", "JobView", "LlmJobs", "attempts_of", "job", "jobs", "queue_depth"]
+__all__ = [
+    "AttemptView",
+    "JobFilter",
+    "JobView",
+    "LlmJobs",
+    "attempts_of",
+    "job",
+    "jobs",
+    "jobs_cut_off",
+    "queue_depth",
+]

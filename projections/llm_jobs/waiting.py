@@ -15,6 +15,15 @@ _CUT_OFF: Final = (
 )
 
 
+_JOBS_CUT_OFF: Final = (
+    "select count(*) from llm_jobs where status = 'queued' and not exists"
+    " (select from jsonb_to_recordset(jsonb_build_array(jsonb_build_object('provider', provider, 'model', model))"
+    " || fallbacks) as target (provider text, model text) where not exists"
+    " (select from open_circuits as circuit where circuit.provider = target.provider"
+    " and circuit.model in ('', target.model)))"
+)
+
+
 class WaitsFor(View):
     """One thing that keeps a job from going on."""
 
@@ -54,6 +63,12 @@ async def cut_off(connection: Connection) -> list[CutOff]:
     """Circuits that let nobody pass now. Reads LlmJobs."""
     found = await (await connection.execute(_CUT_OFF)).fetchall()
     return [CutOff(provider=row[0], model=row[1], cause=row[2], until=row[3]) for row in found]
+
+
+async def jobs_cut_off(connection: Connection) -> int:
+    """How many queued jobs have a circuit that is not closed before each of their targets. Reads LlmJobs."""
+    row = await (await connection.execute(_JOBS_CUT_OFF)).fetchone()
+    return row[0] if row else 0
 
 
 def waits(job: Standing, circuits: Sequence[CutOff]) -> tuple[WaitsFor, ...]:
