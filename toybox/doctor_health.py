@@ -1,4 +1,4 @@
-"""What `toybox doctor` finds of providers' health: circuits that are not closed, and jobs that wait for nothing else."""
+"""What `toybox doctor` finds of providers' health: open circuits, and jobs that wait for nothing else."""
 
 from projections.llm_jobs import LlmJobs, jobs_cut_off
 from projections.projector import reading
