@@ -59,6 +59,8 @@ class ProviderHealthView(View):
     circuits: tuple[CircuitView, ...] = ()
     limits: tuple[LimitView, ...] = ()
     """Some may be over."""
+    credit_exhausted_at: Instant | None = None
+    """Since the circuit was closed last."""
     version: int = 1
 
 
@@ -140,8 +142,16 @@ class ProviderHealths(Document[ProviderHealthView]):
         """And with the whole provider's circuit, whatever was said of it before."""
         after = view.but(circuits=without(view.circuits, lambda each: each.model == event.model))
         if event.model is None:
-            return after.but(level="healthy", since=stored.recorded_at, error_rate=None, latency_ms=None)
+            forgotten = {"error_rate": None, "latency_ms": None, "credit_exhausted_at": None}
+            return after.but(level="healthy", since=stored.recorded_at, **forgotten)
         return after
+
+    @on(ProviderHealth.CreditExhausted)
+    def exhausted(
+        self, view: ProviderHealthView, _event: ProviderHealth.CreditExhausted, stored: StoredEvent
+    ) -> ProviderHealthView:
+        """The circuit opens in the same append."""
+        return view.but(credit_exhausted_at=stored.recorded_at)
 
     @on(ProviderHealth.RateLimited)
     def limited(

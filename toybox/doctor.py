@@ -20,6 +20,7 @@ from adapters.security.master_key import master_key
 from domain.errors import ToyboxError, Unavailable
 from projections.projector import parked_keys
 from streams.reacting import REACTIONS
+from toybox.doctor_health import examine_circuits
 from toybox.doctor_kafka import examine_broker, examine_relay
 from toybox.findings import Finding, Level
 from toybox.owner_key import ANOTHER, OwnerKeyFile
@@ -212,6 +213,7 @@ async def _followers(system: System) -> list[Finding]:
         found.append(Finding("read models", "ok", f"{len(standings)}, the last one {furthest} events behind the head"))
     found.append(await _parked(system))
     found.append(await _provider_keys(system))
+    found.append(await examine_circuits(system))
     known = await system.cursors.load(REACTIONS)
     found.append(Finding("reactions", "ok", f"{len(known)} of {len(REACTIONS)} have begun"))
     return found

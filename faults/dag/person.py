@@ -93,7 +93,13 @@ class Person:
             case "llm_job.admitted":
                 self._holds[said["attempt_id"]] = said["holds"]
                 self.at_work[f"{stored.stream_id}"] = said["worker"].partition(".")[0]
-            case "llm_job.completed" | "llm_job.failed" | "llm_job.retry_scheduled" | "llm_job.attempt_lost":
+            case (
+                "llm_job.completed"
+                | "llm_job.failed"
+                | "llm_job.retry_scheduled"
+                | "llm_job.rerouted"
+                | "llm_job.attempt_lost"
+            ):
                 self.at_work.pop(f"{stored.stream_id}", None)
             case "budget.reserved":
                 self.open_holds.add((stored.stream_id, said["attempt_id"]))

@@ -12,6 +12,7 @@ from projections.llm_jobs.queries import (
 )
 from projections.llm_jobs.standing import QueueView, queue
 from projections.llm_jobs.table import LlmJobs
+from projections.llm_jobs.waiting import jobs_cut_off
 
 __all__ = [
     "AttemptView",
@@ -22,6 +23,7 @@ __all__ = [
     "attempts_of",
     "job",
     "jobs",
+    "jobs_cut_off",
     "oldest_dead",
     "queue",
     "queue_depth",

@@ -193,6 +193,11 @@ class OverviewOfAgents(Document[ProjectOverview]):
         after = no_longer_held(view, attempt_id(stored.stream_id, event.attempt))
         return waiting_also(_with_job(after, stored, "retrying"), retry)
 
+    @on(LlmJob.Rerouted)
+    def job_rerouted(self, view: ProjectOverview, event: LlmJob.Rerouted, stored: StoredEvent) -> ProjectOverview:
+        """It goes on to another target at once."""
+        return _with_job(no_longer_held(view, attempt_id(stored.stream_id, event.attempt)), stored, "queued")
+
     @on(LlmJob.Completed)
     def job_completed(self, view: ProjectOverview, event: LlmJob.Completed, stored: StoredEvent) -> ProjectOverview:
         """The model answered."""

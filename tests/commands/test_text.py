@@ -37,8 +37,8 @@ SEALING = {
     "ConfigureAgent.instructions", "ConfigureAgent.prompt", "ConfigureAgent.checkpoint.question",
     "CreateProject.description", "DefineLibraryAgent.instructions", "DefineLibraryAgent.prompt",
     "DefineLibraryAgent.checkpoint.question", "DenyLlmJob.detail", "EscalateCheckpoint.note", "FailAttempt.detail",
-    "InitializeProject.inputs.text", "OpenCircuit.reason", "PauseProject.note", "QueueLlmJob.messages.content",
-    "ResolveCheckpoint.comment",
+    "InitializeProject.inputs.text",
+    "OpenCircuit.reason", "PauseProject.note", "QueueLlmJob.messages.content", "ResolveCheckpoint.comment",
 }  # fmt: skip
 """Fields of commands whose text enters an event sealed, or not at all."""
 FROM_MODELS = {"AdmitLlmJob.request", "CompleteAttempt.output", "DenyLlmJob.detail", "FailAttempt.detail"}

@@ -50,6 +50,7 @@ from commands.projects import (
     ResumeProject,
     StartProject,
 )
+from commands.provider_health import ChangeHealthSettings
 from commands.provider_keys import EndKeyOverlap, NoteKeyUse, RevokeProviderKey, RotateProviderKey, StoreProviderKey
 from commands.providers import ConfigureProvider, RegisterProvider, RemoveProvider
 from domain.agents import Agent
@@ -60,9 +61,11 @@ from domain.ids import Scope, budget_id, provider_key_id
 from domain.kernel import Aggregate
 from domain.llm_jobs import LlmJob
 from domain.projects import Project, QualitySettings
+from domain.provider_health import HealthRules
 from domain.providers import ProviderConfig
 from domain.values import AiConfig
 from tests.commands.staging import admit, complete, fail
+from tests.projections.outage import outage
 from tests.projections.playing import Play
 from tests.projections.queueing import queueing
 from tests.support.story import Story, telling
@@ -127,8 +130,11 @@ class Town(Play):
 
     async def _settle(self) -> None:
         await self.send(ChangeCostSettings(shape=False))
+        for tries in (3, 2):
+            await self.send(ChangeHealthSettings(rules=HealthRules(tries_per_target=tries)))
         await self.send(OpenBudget(scope=Scope(kind="global"), limit=Decimal(400)))
         await self.send(RegisterProvider(name="scripted", kind="scripted"))
+        await outage(self.story, self.send, WHISPER)
         for name in ("reader", "old-hand"):
             await self.send(DefineLibraryAgent(name=name, role="clerk", instructions=WHISPER, prompt=WHISPER))
         await self.react()

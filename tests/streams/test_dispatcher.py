@@ -257,7 +257,7 @@ async def test_a_failed_attempt_is_reported_as_its_provider_put_it(shop: Worksho
     shop.model.fails.append(ModelError("rate_limited", "slow down", sent=True, may_cost=False, retry_after=7))
     await (await shop.attempt(job)).run()
     assert (shop.job(job).status, shop.job(job).failure) == ("retrying", "rate_limited")
-    said = next(each.payload() for each in shop.story.events if each.type == LlmJob.RetryScheduled.TYPE)
+    said = next(each.payload() for each in shop.story.events if each.type == "llm_job.retry_scheduled")
     assert await shop.story.unsealed(said["note"]) == "slow down"
     assert (shop.budget.settled, shop.budget.held) == (0, 0)
 
