@@ -9,8 +9,9 @@ from uuid import UUID
 from eventsourcing.domain import decorated_funcs
 
 from commands.handling import HANDLERS, Command, handler
-from commands.llm_jobs import AdmitLlmJob
+from commands.llm_jobs import AdmitLlmJob, LoseAttempt
 from commands.llm_jobs.admission import admit_llm_job
+from commands.llm_jobs.attempts import lose_attempt
 from commands.models import ModelRequest
 from commands.work import UnitOfWork
 from domain.budgets import Budget
@@ -122,6 +123,20 @@ def _hold_late() -> None:
     HANDLERS[AdmitLlmJob] = _admit_without_holding
 
 
+def _lose_and_release(command: LoseAttempt, work: UnitOfWork) -> None:
+    job = work.get(LlmJob, command.job_id)
+    attempt = job.unaccounted.get(command.attempt)
+    budgets = work.get_all(Budget, [each.budget_id for each in attempt.holds]) if attempt else []
+    lose_attempt(command, work)
+    for budget in budgets:
+        budget.release(attempt_id(job.id, command.attempt))
+
+
+def _free_what_is_lost() -> None:
+    """Believes that a call whose worker died has cost nothing."""
+    HANDLERS[LoseAttempt] = _lose_and_release
+
+
 def _nothing() -> None:
     return
 
@@ -131,6 +146,7 @@ PLANTS: Mapping[str, tuple[Callable[[], None], type[Dispatcher]]] = {
     "settles-twice": (_settle_twice, Dispatcher),
     "holds-late": (_hold_late, LateDispatcher),
     "holds-nothing": (_nothing, FreeDispatcher),
+    "frees-what-is-lost": (_free_what_is_lost, Dispatcher),
 }
 """By name: what is changed in every process, and the dispatcher; the first has no bug."""
 EXPOSED_BY: Mapping[str, str] = {
@@ -138,4 +154,4 @@ EXPOSED_BY: Mapping[str, str] = {
     "holds-late": "not one append",
     "holds-nothing": "overdrawn",
 }
-"""The finding that each must lead to."""
+"""The finding that each must lead to; what frees the lost is caught where workers die on purpose (`money_steps`)."""

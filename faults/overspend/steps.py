@@ -20,6 +20,7 @@ from domain.log import StoredEvent
 from domain.pricing import Conditions
 from domain.values import Text
 from faults.dag.process import only_complaints
+from faults.overspend.plants import PLANTS
 from faults.overspend.process import BRISK, Order
 from streams.dispatcher import AttemptRun, Dispatcher
 from streams.dispatcher.attempt import _Prepared
@@ -43,7 +44,7 @@ OUTCOMES = ("llm_job.completed", "llm_job.failed", "llm_job.retry_scheduled")
 
 @dataclass(frozen=True, slots=True)
 class StepOrder(Order):
-    """A worker, and which job's first attempt is its end, where."""
+    """A worker, and which jobs are its end, where."""
 
     marks: str = ""
     """A folder with a file for each death: nobody dies twice at the same place."""
@@ -56,12 +57,13 @@ class Fate:
     order: ClassVar[StepOrder]
 
     @classmethod
-    def reach(cls, job: UUID, step: str) -> None:
-        """Go on, or die here."""
+    def reach(cls, job: UUID, attempt: int, step: str) -> None:
+        """Go on, or die here; the mark says in which attempt."""
         if cls.order.deaths.get(str(job)) != step:
             return
         try:
-            os.close(os.open(Path(cls.order.marks) / str(job), os.O_CREAT | os.O_EXCL))
+            with (Path(cls.order.marks) / str(job)).open("x") as mark:
+                mark.write(str(attempt))
         except FileExistsError:
             return
         os.kill(os.getpid(), signal.SIGKILL)
@@ -73,12 +75,13 @@ class _Watched:
 
     model: LanguageModel
     job: UUID
+    attempt: int
 
     async def stream(self, request: ModelRequest) -> AsyncGenerator[TextDelta | ModelReply, None]:
         async with aclosing(self.model.stream(request)) as pieces:
             async for piece in pieces:
                 yield piece
-                Fate.reach(self.job, "first piece")
+                Fate.reach(self.job, self.attempt, "first piece")
 
     async def complete(self, request: ModelRequest) -> ModelReply:
         return await self.model.complete(request)
@@ -95,35 +98,35 @@ class Mortal(AttemptRun):
 
     async def run(self) -> float:
         waits = await super().run()
-        Fate.reach(self.job.id, "before release")
+        Fate.reach(self.job.id, self.attempt, "before release")
         return waits
 
     async def _call(self, prepared: _Prepared, queue_ms: int) -> None:
-        Fate.reach(self.job.id, "admitted")
+        Fate.reach(self.job.id, self.attempt, "admitted")
         await super()._call(prepared, queue_ms)
 
     async def _answer(self, model: LanguageModel, request: ModelRequest) -> ModelReply:
         try:
-            reply = await super()._answer(_Watched(model, self.job.id), request)
+            reply = await super()._answer(_Watched(model, self.job.id, self.attempt), request)
         except ModelError:
-            Fate.reach(self.job.id, "failed")
+            Fate.reach(self.job.id, self.attempt, "failed")
             raise
-        Fate.reach(self.job.id, "last byte")
+        Fate.reach(self.job.id, self.attempt, "last byte")
         return reply
 
     async def _keep(self, text: str) -> str | Text:
         answered = self._started_at > 0  # before, it is the request that is kept
         if answered:
-            Fate.reach(self.job.id, "before keep")
+            Fate.reach(self.job.id, self.attempt, "before keep")
         kept = await super()._keep(text)
         if answered:
-            Fate.reach(self.job.id, "kept")
+            Fate.reach(self.job.id, self.attempt, "kept")
         return kept
 
     async def _record(self, outcome: Command, key: str = "outcome") -> bool:
-        Fate.reach(self.job.id, "before outcome")
+        Fate.reach(self.job.id, self.attempt, "before outcome")
         taken = await super()._record(outcome, key)
-        Fate.reach(self.job.id, "recorded")
+        Fate.reach(self.job.id, self.attempt, "recorded")
         return taken
 
 
@@ -137,12 +140,12 @@ def _mind_commits() -> None:
     commit = PostgresBatch.commit
 
     async def minded(self: PostgresBatch, events: Sequence[StoredEvent], commands: Sequence[CommandRow]) -> None:
-        jobs = [each.stream_id for each in events if each.type in OUTCOMES]
-        for job in jobs:
-            Fate.reach(job, "before commit")
+        told = [(each.stream_id, each.payload()["attempt"]) for each in events if each.type in OUTCOMES]
+        for job, attempt in told:
+            Fate.reach(job, attempt, "before commit")
         await commit(self, events, commands)
-        for job in jobs:
-            Fate.reach(job, "committed")
+        for job, attempt in told:
+            Fate.reach(job, attempt, "committed")
 
     PostgresBatch.commit = minded  # type: ignore[method-assign]
 
@@ -159,5 +162,6 @@ def begin_steps(order: StepOrder, errors: Path) -> None:
         os.dup2(stderr.fileno(), 2)
     only_complaints()
     Fate.order = order
+    PLANTS[order.plant][0]()
     _mind_commits()
     uvloop.run(live(order))

@@ -97,6 +97,8 @@ class Audit:
         self.lives: dict[str, Life] = {}
         self.waiting: dict[UUID, dict[str, Said]] = defaultdict(dict)
         """By budget, those that wait there, with what they ask for."""
+        self.unfinished: set[UUID] = set()
+        """Jobs that have come to no end; those that wait for money as well."""
         self._open: set[UUID] = set()
         self._scopes: dict[UUID, list[Scope]] = {}
         self._versions: Counter[UUID] = Counter()
@@ -108,12 +110,15 @@ class Audit:
 
     def _take(self, stored: StoredEvent, said: Said) -> None:  # noqa: C901, PLR0912 -- a case for each kind of event
         life = self.lives.get(said.get("attempt_id", ""))
+        if stored.type in ("llm_job.completed", "llm_job.failed", "llm_job.cancelled"):
+            self.unfinished.discard(stored.stream_id)
         match stored.type:
             case "budget.opened" | "budget.reopened":
                 self._open.add(stored.stream_id)
             case "budget.closed":
                 self._open.discard(stored.stream_id)
             case "llm_job.queued":
+                self.unfinished.add(stored.stream_id)
                 facts = {name: said[name] and UUID(said[name]) for name in ("project_id", "agent_id", "key_id")}
                 self._scopes[stored.stream_id] = scopes_of(
                     facts["project_id"],

@@ -98,6 +98,8 @@ class Books(RuleBasedStateMachine):
     def opened(self, begin: datetime, usd: Decimal, daily: Decimal, tokens: int) -> None:
         self.now = begin
         self.made: dict[UUID, Made] = {}
+        self.jobs = 0
+        self.types: list[str] = []
         self.replayed: Budget | None = None
         self.checker = Checker()
         kernel.NOW.set(self.now)
@@ -113,6 +115,7 @@ class Books(RuleBasedStateMachine):
         """Replay from the stored bytes; the invariant holds after every single event, for the checker as well."""
         for happened in self.budget.take_pending():
             event = stored(happened)
+            self.types.append(event.type)
             self.replayed = evolve(self.replayed, event)
             for each in self.replayed.limits.values():
                 assert each.settled + each.held <= each.limit + each.overdrawn
@@ -230,6 +233,17 @@ class Books(RuleBasedStateMachine):
         attempt = self._pick(data, self.late())
         self._account(attempt, _part(self.made[attempt].held, share))
 
+    @precondition(lambda self: self.budget.parked)
+    @rule(data=st.data())
+    def cancel(self, data: st.DataObject) -> None:
+        """Of a job that waits nothing is held; one in flight is `release`, or settles like any other."""
+        job, held = self._pick(data, sorted(self.budget.parked)), dict(self.budget.holds)
+        for _ in range(2):
+            self.budget.unpark(job, self.now)
+        assert job not in self.budget.parked
+        assert self.budget.holds == held
+        self.follow()
+
     def _pick(self, data: st.DataObject, among: list[UUID]) -> UUID:
         return data.draw(st.sampled_from(among))
 
@@ -263,7 +277,8 @@ class Books(RuleBasedStateMachine):
     @rule(charge=CHARGES)
     def park(self, charge: Charge) -> None:
         if self.budget.shortfall(charge, self.now):
-            self.budget.park(derived_id("job", len(self.budget.parked)), charge, self.now)
+            self.jobs += 1
+            self.budget.park(derived_id("job", self.jobs), charge, self.now)
         for job in self.budget.resumable(self.now):
             assert self.budget.shortfall(self.budget.parked[job], self.now) is None
             self.budget.unpark(job, self.now)
@@ -282,19 +297,19 @@ def test_settled_and_held_never_pass_a_limit_in_any_window() -> None:
     run_state_machine_as_test(Books, settings=THOROUGH)
 
 
-def _settles_without_freeing(self: Budget, attempt_id: UUID, amount: Decimal) -> None:
+def settles_without_freeing(self: Budget, attempt_id: UUID, amount: Decimal) -> None:
     hold = self.holds.pop(attempt_id)
     for each in self.limits.values():
         each.adjust(hold.number, amount if each.unit == "usd" else ZERO)
 
 
-def _settles_for_ever(self: Budget, attempt_id: UUID, amount: Decimal) -> None:
+def settles_for_ever(self: Budget, attempt_id: UUID, amount: Decimal) -> None:
     hold = self.holds[attempt_id]
     for each in self.limits.values():
         each.settle(hold.number, hold.charge, Charge(usd=amount))
 
 
-def _expires_for_free(self: Budget, attempt_id: UUID) -> None:
+def expires_for_free(self: Budget, attempt_id: UUID) -> None:
     self.expired[attempt_id] = self._end_hold(attempt_id, Charge(usd=ZERO))
 
 
@@ -302,9 +317,9 @@ def _expires_for_free(self: Budget, attempt_id: UUID) -> None:
 @pytest.mark.parametrize(
     ("event", "applier"),
     [
-        (Budget.Settled, _settles_without_freeing),
-        (Budget.Settled, _settles_for_ever),
-        (Budget.HoldExpired, _expires_for_free),
+        (Budget.Settled, settles_without_freeing),
+        (Budget.Settled, settles_for_ever),
+        (Budget.HoldExpired, expires_for_free),
     ],
 )
 def test_the_machine_catches_an_applier_that_miscounts(
@@ -316,15 +331,15 @@ def test_the_machine_catches_an_applier_that_miscounts(
         run_state_machine_as_test(Books, settings=CAUGHT)
 
 
-def _forgets_what_is_held(self: Limit, now: datetime) -> Decimal:
+def forgets_what_is_held(self: Limit, now: datetime) -> Decimal:
     return self.limit - self.used(now)[0]
 
 
-def _never_rolls(self: Limit, now: datetime) -> None:
+def never_rolls(self: Limit, now: datetime) -> None:
     return None
 
 
-def _counts_where_it_settles(self: Limit, number: int) -> Bucket:
+def counts_where_it_settles(self: Limit, number: int) -> Bucket:
     return self.buckets[-1]
 
 
@@ -332,9 +347,9 @@ def _counts_where_it_settles(self: Limit, number: int) -> Bucket:
 @pytest.mark.parametrize(
     ("method", "bug"),
     [
-        ("headroom", _forgets_what_is_held),
-        ("next_span", _never_rolls),
-        ("bucket", _counts_where_it_settles),
+        ("headroom", forgets_what_is_held),
+        ("next_span", never_rolls),
+        ("bucket", counts_where_it_settles),
     ],
 )
 def test_the_machine_catches_a_limit_that_forgets_holds_or_windows(

@@ -1,0 +1,61 @@
+"""Slices of the campaigns about money: nothing is overspent, lost or free, whoever is killed; bugs are caught."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from faults import money_steps
+from faults.money_steps import Death
+from faults.overspend.campaign import Campaign, control, run
+from faults.overspend.ground import Ground, prepared
+from faults.overspend.plan import Plan
+from faults.overspend.plants import EXPOSED_BY
+
+pytestmark = pytest.mark.process
+SLICE = Campaign(seed=7, jobs=120, workers=2, worker_kills=2, stalls=1)
+
+
+@pytest.fixture(scope="module")
+def at(postgres_server: str, postgres_folder: Path) -> Iterator[Ground]:
+    """A server with empty tables to copy."""
+    with prepared(postgres_server, postgres_folder) as made:
+        yield made
+
+
+async def test_jobs_of_a_lying_provider_overspend_nothing_while_workers_are_killed(at: Ground) -> None:
+    verdict = await run(SLICE, at)
+    assert verdict.clean, "\n".join(verdict.lines())
+    assert verdict.figures["worker kills"] == 2
+    assert verdict.figures["waiting at the end"] > 0
+    assert verdict.figures["expired"] > 0
+
+
+@pytest.mark.parametrize("plant", EXPOSED_BY)
+async def test_a_bug_of_money_is_caught(at: Ground, plant: str) -> None:
+    verdict = await control(plant, at)
+    assert verdict.counts[EXPOSED_BY[plant]] > 0, "\n".join(verdict.lines())
+
+
+async def test_whatever_step_a_worker_dies_at_its_attempt_counts(at: Ground) -> None:
+    wanted = [
+        Death("answer", "last byte"),
+        Death("long", "kept"),
+        Death("no_usage", "before commit"),
+        Death("answer", "committed"),
+        Death("cut", "recorded"),
+    ]
+    verdict = await money_steps.run(at, wanted)
+    assert verdict.clean, "\n".join(verdict.lines())
+    assert verdict.figures["deaths"] == len(wanted)
+
+
+async def test_it_is_caught_when_what_was_lost_with_its_worker_is_free(at: Ground) -> None:
+    verdict = await money_steps.control(at)
+    assert verdict.counts["miscounted"] > 0, "\n".join(verdict.lines())
+
+
+def test_a_seed_always_means_the_same() -> None:
+    one, other = Plan.of(3, 50), Plan.of(3, 50)
+    assert one == other
+    assert one.steps != Plan.of(4, 50).steps
