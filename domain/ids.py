@@ -120,3 +120,13 @@ def provider_id(name: str) -> UUID:
 def provider_key_id(provider: str, label: str) -> UUID:
     """A key to a provider, by its label."""
     return derived_id("provider-key", provider, label)
+
+
+def price_card_id(name: str) -> UUID:
+    """An imported price card, by its name: `openai@2026-11-01.1`."""
+    return derived_id("price-card", name)
+
+
+def accounting_id() -> UUID:
+    """The one set of accounting periods."""
+    return derived_id("accounting")

@@ -42,6 +42,7 @@ def services_of(system: System, metrics: Metrics) -> Services:
         reactions=reactions,
         keyring=system.keyring,
         provider_secrets=system.provider_secrets,
+        prices=system.prices,
         objects=system.objects,
         authenticate=Authenticator(system.store, now),
         blueprints=Blueprints(parse=_parsed, resolve=_resolved, schema=blueprint_schema),

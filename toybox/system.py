@@ -41,12 +41,12 @@ from adapters.security.master_key import master_key
 from commands.handling import Commands
 from commands.sequencer import BatchReport, Sequencer
 from domain.errors import Unavailable
-from domain.pricing import Catalogue
 from streams.deadlines import Deadlines
 from streams.dispatcher import Dispatcher, Pace, Spending
 from streams.follower import Follower
 from streams.partitioned import KafkaReactions, KafkaViews
 from streams.partitioned.state import ConsumptionState
+from streams.price_book import PriceBook
 from streams.products.progress import ProductsState
 from streams.products.publisher import StatePublisher
 from streams.prompts import Prompts
@@ -86,7 +86,7 @@ class System:
     sequencer: Sequencer
     commands: Commands
     objects: LocalObjects
-    prices: Catalogue
+    prices: PriceBook
     cursors: PostgresCursors
     follower: Follower | KafkaViews
     reactor: Reactor | KafkaReactions
@@ -151,7 +151,8 @@ async def running(
         stack.push_async_callback(sequencer.stop)
         objects = LocalObjects(settings.data_dir / "objects", keyring)
         await asyncio.to_thread(objects.sweep)
-        prices = load_prices(settings.data_dir / "prices")
+        prices = PriceBook(load_prices(settings.data_dir / "prices"), store)
+        await prices.renew()
         cursors, leadership = PostgresCursors(opened), PostgresLeadership(conninfo)
         spending = Spending(
             commands=commands,
@@ -162,6 +163,7 @@ async def running(
             objects=objects,
             now=now,
             pace=pace,
+            new_prices=prices.renew,
         )
         recorder, relays = recorder_of(settings, opened), settings.kafka and "relay" in roles
         if relays:  # it outlives the relay, whose last transactions it writes down
@@ -256,6 +258,7 @@ async def _follow(system: System, stack: AsyncExitStack) -> None:
             ("deadlines", deadlines.run),
             ("dispatcher", system.dispatcher.run),
             ("provider keys", system.sweeper.run),
+            ("prices", system.prices.run),
         ):
             task = asyncio.create_task(_once_tables_stand(system, name, run), name=name)
             stack.push_async_callback(_end, task)

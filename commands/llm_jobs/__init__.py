@@ -10,6 +10,7 @@ from commands.llm_jobs.queue import (
     RequeueLlmJob,
     ResumeParkedJobs,
 )
+from commands.llm_jobs.reconciling import ReportUsage
 
 __all__ = [
     "AdmitLlmJob",
@@ -22,6 +23,7 @@ __all__ = [
     "LoseAttempt",
     "QueueLlmJob",
     "ReportFirstToken",
+    "ReportUsage",
     "RequeueLlmJob",
     "ResumeParkedJobs",
 ]

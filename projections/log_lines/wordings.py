@@ -1,10 +1,12 @@
 """What each public event says in the log, behind the name of its stream."""
 
+from domain.accounting import Accounting
 from domain.agents import Agent
 from domain.budgets import Budget, CostSettings
 from domain.checkpoints import Asset, Checkpoint
 from domain.costs import Cost
 from domain.llm_jobs import LlmJob
+from domain.prices import ImportedCard
 from domain.projects import Project
 from domain.providers import Provider
 from projections.log_lines.rendering import says
@@ -83,6 +85,7 @@ says(Budget.Settled, "{amount} USD spent of {held} USD held for try {attempt_id}
 says(Budget.Released, "{amount} USD released: try {attempt_id} cost nothing")
 says(Budget.HoldExpired, "{amount} USD count as spent: nobody reported try {attempt_id} in time", "warning")
 says(Budget.Adjusted, "corrected by {delta} USD for try {attempt_id}", "warning")
+says(Budget.Rebooked, "corrected by {delta} USD for try {attempt_id}, which had been settled", "warning")
 says(Budget.ThresholdCrossed, "{percent} % of {limit} reached ({name}): {settled} spent, {held} held", "warning")
 says(Budget.JobParked, "job {job_id} waits for {requested} USD", "warning")
 says(Budget.JobUnparked, "job {job_id} waits no longer")
@@ -92,6 +95,13 @@ says(CostSettings.Chosen, "cost settings chosen")
 says(CostSettings.Changed, "cost settings changed")
 says(Cost.Recorded, "{amount} USD for {provider}/{model}")
 says(Cost.Corrected, "corrected from {previous} to {amount} USD", "warning")
+says(Cost.ReRated, "re-rated from {previous} to {amount} USD by {card} ({reason})", "warning")
+says(ImportedCard.Imported, "{name} imported by {by}: it waits for its approval")
+says(ImportedCard.Approved, "{name} approved by {by}: it is in force", "warning")
+says(ImportedCard.Retired, "{name} retired from {from_day} on by {by}", "warning")
+says(ImportedCard.Withdrawn, "{name} withdrawn by {by}")
+says(Accounting.Opened, "accounting periods opened")
+says(Accounting.MonthClosed, "{month} and all months before it closed by {by}", "warning")
 
 # --- checkpoints and assets ---
 
