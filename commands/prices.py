@@ -8,7 +8,7 @@ from pydantic import BaseModel
 from commands.handling import Command, handler
 from commands.work import UnitOfWork
 from domain.accounting import Accounting, day_of, is_closed
-from domain.errors import Refused
+from domain.errors import NotFound, Refused
 from domain.ids import accounting_id, price_card_id
 from domain.prices import ImportedCard
 from domain.pricing import PriceCard
@@ -69,7 +69,7 @@ def import_price_card(command: ImportPriceCard, work: UnitOfWork) -> None:
 @handler
 def approve_price_card(command: ApprovePriceCard, work: UnitOfWork) -> None:
     """Attempts that were priced before keep their price until they are re-rated."""
-    found = work.get(ImportedCard, price_card_id(command.name))
+    found = _known(command.name, work)
     _check_open(found.card, work, reaches_back=found.reaches_back)
     found.approve(work.actor)
 
@@ -77,7 +77,7 @@ def approve_price_card(command: ApprovePriceCard, work: UnitOfWork) -> None:
 @handler
 def retire_price_card(command: RetirePriceCard, work: UnitOfWork) -> None:
     """Not in a month that is closed: what was charged there stands."""
-    found = work.get(ImportedCard, price_card_id(command.name))
+    found = _known(command.name, work)
     from_day = command.from_day or day_of(work.now)
     if is_closed(work.find(Accounting, accounting_id()), from_day):
         raise Refused(
@@ -91,7 +91,17 @@ def retire_price_card(command: RetirePriceCard, work: UnitOfWork) -> None:
 @handler
 def withdraw_price_card(command: WithdrawPriceCard, work: UnitOfWork) -> None:
     """Its name stays taken."""
-    work.get(ImportedCard, price_card_id(command.name)).withdraw(work.actor)
+    _known(command.name, work).withdraw(work.actor)
+
+
+def _known(name: str, work: UnitOfWork) -> ImportedCard:
+    found = work.find(ImportedCard, price_card_id(name))
+    if found is None:
+        raise NotFound(
+            f"no price card {name} was imported: toybox prices cards lists them. A card of the release is mended by "
+            "importing one with the next number in `fix`"
+        )
+    return found
 
 
 def _check_open(card: PriceCard, work: UnitOfWork, *, reaches_back: bool) -> None:

@@ -74,6 +74,10 @@ class Catalogue:
             for name in (prices.model, *prices.also):
                 self._waiting[card.provider, name] = card.name
 
+    def waiting(self, provider: str, model: str) -> list[str]:
+        """Cards that name a model and wait for their approval."""
+        return [card for name in _names(model) if (card := self._waiting.get((provider, name)))]
+
     def cards(self) -> list[PriceCard]:
         """Every card, by provider and day."""
         return [self._cards[name] for name in sorted(self._cards)]
@@ -113,12 +117,11 @@ class Catalogue:
 
     def _unknown(self, provider: str, model: str, at: date) -> str:
         said = f"the price of {provider} model {model!r} on {at} is unknown"
-        for name in _names(model):
-            if waiting := self._waiting.get((provider, name)):
-                return (
-                    f"{said}: card {waiting} has it and waits for its approval: toybox prices approve {waiting}; to "
-                    "take another: toybox prices import FILE. Then queue the job again"
-                )
+        if waiting := next(iter(self.waiting(provider, model)), None):
+            return (
+                f"{said}: card {waiting} has it and waits for its approval: toybox prices approve {waiting}; to "
+                "take another: toybox prices import FILE. Then queue the job again"
+            )
         known = self.entries(provider, model)
         later = [each.card.effective_from for each in known if each.card.effective_from > at]
         why = "no price card names it"

@@ -33,6 +33,8 @@ TEXTS = (
 )
 """Tried in this order until one fits what the field allows."""
 NUMBERS = (1, 2, 10, 60, 80, 100, 1000, 0)
+BY_NAME = {"above_input_tokens": 0}
+"""Fields that what stands beside them leaves one value."""
 AMOUNTS = ("1.25", "0.5", "1", "0")
 
 
@@ -87,6 +89,8 @@ def _value(kind: Any, path: str) -> Any:  # noqa: PLR0911 -- one for each kind o
 
 
 def _leaf(kind: Any, bare: Any, path: str) -> Any:
+    if (name := path.rpartition(".")[2]) in BY_NAME:
+        return BY_NAME[name]
     by_type: dict[Any, tuple[Any, ...]] = {
         bool: (True,),
         int: NUMBERS,

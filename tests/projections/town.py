@@ -64,6 +64,7 @@ from domain.providers import ProviderConfig
 from domain.values import AiConfig
 from tests.commands.staging import admit, complete, fail
 from tests.projections.playing import Play
+from tests.projections.repricing import bring_cards, think_again
 from tests.support.story import Story, telling
 
 A = TypeVar("A", bound=Aggregate)
@@ -126,6 +127,7 @@ class Town(Play):
 
     async def _settle(self) -> None:
         await self.send(ChangeCostSettings(shape=False))
+        await bring_cards(self)
         await self.send(OpenBudget(scope=Scope(kind="global"), limit=Decimal(400)))
         await self.send(RegisterProvider(name="scripted", kind="scripted"))
         for name in ("reader", "old-hand"):
@@ -383,6 +385,7 @@ async def town(events: int, seed: int = 1) -> Town:
         made = Town(story, seed)
         await made.live(events)
         await made.limit()
+        await think_again(made)
         return made
 
 
