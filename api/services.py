@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from typing import Protocol
+from uuid import UUID
 
 from api.consuming import Duty
 from api.metrics import Metrics
@@ -18,6 +19,8 @@ from domain.drafting import Audience, Drafts
 from domain.following import ParkedReaction
 from domain.keeping import ProviderSecrets
 from domain.log import LogReader, StoredEvent
+from domain.prices import ImportedCard
+from domain.pricing import Catalogue
 from projections.projector import Connections, Progress
 
 MEBIBYTE = 1024 * 1024
@@ -127,6 +130,32 @@ class Limits:
     """Longer outputs of models are downloaded as assets, not shown inline."""
 
 
+class Prices(Protocol):
+    """The price cards: those in force, and what became of those that were imported."""
+
+    @property
+    def imported(self) -> Mapping[UUID, ImportedCard]:
+        """Every card that was imported, by its stream."""
+        ...
+
+    async def current(self) -> Catalogue:
+        """The cards that price something, as the log has them at this moment."""
+        ...
+
+
+class NoPrices:
+    """Nothing has a price where nobody has plugged the cards in."""
+
+    @property
+    def imported(self) -> Mapping[UUID, ImportedCard]:
+        """None."""
+        return {}
+
+    async def current(self) -> Catalogue:
+        """None."""
+        return Catalogue()
+
+
 @dataclass(frozen=True, slots=True)
 class Services:
     """Everything that routes work with."""
@@ -148,6 +177,8 @@ class Services:
     now: Callable[[], datetime]
     random: Callable[[int], bytes]
     """Bytes that nobody can guess."""
+    prices: Prices = field(default_factory=NoPrices)
+    """Every price card, as the log has them now."""
     provider_secrets: ProviderSecrets | None = None
     """Where the secrets of provider keys lie."""
     drafts: Drafts | None = None

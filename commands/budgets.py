@@ -19,7 +19,7 @@ from domain.budgets import (
     check_whole,
 )
 from domain.charges import Unit
-from domain.costs import Cost
+from domain.costs import Cost, Paid
 from domain.errors import NotFound, Refused
 from domain.identity.access_keys import AccessKey
 from domain.ids import Scope, budget_id, cost_id, cost_settings_id
@@ -187,9 +187,11 @@ def expire_hold(command: ExpireHold, work: UnitOfWork) -> None:
     entry = cost_id(command.attempt_id)
     work.find_all(Aggregate, [hold.job_id, entry])
     job, known = work.get(LlmJob, hold.job_id), work.find(Cost, entry)
+    attempt = None if known else job.charged(command.attempt_id)
+    others = work.get_all(Budget, [each.budget_id for each in attempt.holds]) if attempt else []
+    counted = [each.counted(command.attempt_id) for each in others]
     budget.expire(command.attempt_id, work.now)
-    if known is None:
-        attempt = job.charged(command.attempt_id)
+    if attempt:
         work.add(
             Cost(
                 id=entry,
@@ -205,5 +207,7 @@ def expire_hold(command: ExpireHold, work: UnitOfWork) -> None:
                 amount=attempt.bound,
                 estimated=True,
                 problem="its hold ran out before anybody said what it used",
+                priced_on=None,
+                paid_by=[Paid(**each) for each in counted if each],
             )
         )

@@ -33,6 +33,16 @@ class Charge(Value):
                 return Decimal(self.input_tokens + self.output_tokens)
 
 
+def deltas_of(delta: Decimal, input_delta: int, output_delta: int) -> dict[Unit, Decimal]:
+    """A correction in every unit."""
+    return {
+        "usd": delta,
+        "input_tokens": Decimal(input_delta),
+        "output_tokens": Decimal(output_delta),
+        "total_tokens": Decimal(input_delta + output_delta),
+    }
+
+
 class Shortfall(Value):
     """The first limit that has no room for a job: what it is, how full, and when it has room by itself."""
 

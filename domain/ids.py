@@ -170,3 +170,13 @@ def provider_health_id(name: str) -> UUID:
 def health_settings_id() -> UUID:
     """The one set of health settings."""
     return derived_id("health-settings")
+
+
+def price_card_id(name: str) -> UUID:
+    """An imported price card, by its name: `openai@2026-11-01.1`."""
+    return derived_id("price-card", name)
+
+
+def accounting_id() -> UUID:
+    """The one set of accounting periods."""
+    return derived_id("accounting")

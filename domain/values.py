@@ -1,6 +1,6 @@
 """Words that every context shares: money, instants, names, sealed text."""
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Annotated
 from uuid import UUID, uuid5
@@ -82,6 +82,9 @@ Instant = Annotated[
     WithJsonSchema({"type": "string", "format": "date-time"}, mode="serialization"),
 ]
 """A moment in UTC; in JSON "2026-11-21T10:00:00.000000Z"."""
+
+Day = Annotated[date, WithJsonSchema({"type": "string", "format": "date"}, mode="serialization")]
+"""A day in UTC; in JSON "2026-11-21"."""
 
 Fraction = Annotated[
     Decimal,

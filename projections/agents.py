@@ -86,7 +86,7 @@ class AgentDetails(Document[AgentDetail]):
 
     def key(self, stored: StoredEvent, event: Event) -> UUID | None:
         """The agent, also where a cost names it."""
-        return event.agent_id if isinstance(event, Cost.Recorded | Cost.Corrected) else stored.stream_id
+        return event.agent_id if isinstance(event, Cost.Recorded | Cost.Corrected | Cost.ReRated) else stored.stream_id
 
     def evolve(self, view: AgentDetail | None, event: Event, stored: StoredEvent) -> AgentDetail | None:
         """Begins with the agent's definition; its version is that of its own last event."""
@@ -217,6 +217,11 @@ class AgentDetails(Document[AgentDetail]):
     @on(Cost.Corrected)
     def cost_corrected(self, view: AgentDetail, event: Cost.Corrected, _stored: StoredEvent) -> AgentDetail:
         """An estimate was wrong."""
+        return _spent(view, event.job_id, event.amount - event.previous)
+
+    @on(Cost.ReRated)
+    def cost_re_rated(self, view: AgentDetail, event: Cost.ReRated, _stored: StoredEvent) -> AgentDetail:
+        """A price was wrong."""
         return _spent(view, event.job_id, event.amount - event.previous)
 
 

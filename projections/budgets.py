@@ -9,7 +9,7 @@ from uuid import UUID
 from pydantic import computed_field
 
 from domain.budgets import Budget, Limit, Terms, Window
-from domain.charges import Charge, Unit
+from domain.charges import Charge, Unit, deltas_of
 from domain.ids import Scope, ScopeKind
 from domain.kernel import Event
 from domain.log import StoredEvent
@@ -235,6 +235,12 @@ class BudgetStates(Document[BudgetState]):
             "total_tokens": Decimal(event.input_delta + event.output_delta),
         }
         return _change(view, lambda books: books.adjust(event.number, deltas[books.unit]))
+
+    @on(Budget.Rebooked)
+    def rebooked(self, view: BudgetState, event: Budget.Rebooked, _stored: StoredEvent) -> BudgetState:
+        """What a settled attempt counts as was wrong."""
+        deltas = deltas_of(event.delta, event.input_delta, event.output_delta)
+        return _change(view, lambda books: books.rebook(event.number, deltas[books.unit]))
 
     @on(Budget.ThresholdCrossed)
     def threshold_crossed(self, view: BudgetState, event: Budget.ThresholdCrossed, _stored: StoredEvent) -> BudgetState:

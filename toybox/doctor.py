@@ -22,6 +22,7 @@ from projections.projector import parked_keys
 from streams.reacting import REACTIONS
 from toybox.doctor_health import examine_circuits
 from toybox.doctor_kafka import examine_broker, examine_relay
+from toybox.doctor_prices import examine_prices
 from toybox.findings import Finding, Level
 from toybox.owner_key import ANOTHER, OwnerKeyFile
 from toybox.serving.address import is_served, live_server
@@ -168,6 +169,8 @@ async def _database(settings: Settings) -> AsyncIterator[Finding]:
         same = settings.model_copy(update={"database_url": SecretStr(conninfo), "allow_data_loss": True})
         async with running(same, roles=()) as system:
             for each in await _followers(system):
+                yield each
+            async for each in examine_prices(system):
                 yield each
             async for each in examine_relay(settings, system.store, system.conninfo):
                 yield each

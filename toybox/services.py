@@ -44,6 +44,7 @@ def services_of(system: System, metrics: Metrics) -> Services:
         provider_secrets=system.provider_secrets,
         drafts=system.drafts,
         audience=system.audience,
+        prices=system.prices,
         objects=system.objects,
         authenticate=Authenticator(system.store, now),
         blueprints=Blueprints(parse=_parsed, resolve=_resolved, schema=blueprint_schema),

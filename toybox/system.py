@@ -38,13 +38,13 @@ from adapters.security.master_key import master_key
 from commands.handling import Commands
 from commands.sequencer import BatchReport, Sequencer
 from domain.errors import Unavailable
-from domain.pricing import Catalogue
 from streams.deadlines import Deadlines
 from streams.dispatcher import Dispatcher, Pace, Spending
 from streams.dispatcher.drafting import Drafter
 from streams.follower import Follower
 from streams.partitioned import KafkaReactions, KafkaViews
 from streams.partitioned.state import ConsumptionState
+from streams.price_book import PriceBook
 from streams.products.progress import ProductsState
 from streams.products.publisher import StatePublisher
 from streams.prompts import Prompts
@@ -89,7 +89,7 @@ class System:
     sequencer: Sequencer
     commands: Commands
     objects: LocalObjects
-    prices: Catalogue
+    prices: PriceBook
     cursors: PostgresCursors
     follower: Follower | KafkaViews
     reactor: Reactor | KafkaReactions
@@ -155,7 +155,8 @@ async def running(
         stack.push_async_callback(sequencer.stop)
         objects = LocalObjects(settings.data_dir / "objects", keyring)
         await asyncio.to_thread(objects.sweep)
-        prices = load_prices(settings.data_dir / "prices")
+        prices = PriceBook(load_prices(settings.data_dir / "prices"), store)
+        await prices.renew()
         cursors, leadership = PostgresCursors(opened), PostgresLeadership(conninfo)
         drafts = PostgresDrafts(conninfo, opened)
         stack.push_async_callback(drafts.close)
@@ -170,6 +171,7 @@ async def running(
             now=now,
             pace=pace,
             draft=drafter.begin,
+            new_prices=prices.renew,
         )
         recorder, relays = recorder_of(settings, opened), settings.kafka and "relay" in roles
         if relays:  # it outlives the relay, whose last transactions it writes down
@@ -276,6 +278,7 @@ async def _follow(system: System, stack: AsyncExitStack) -> None:
             ("provider keys", system.sweeper.run),
             ("drafts", system.drafter.run),
             ("watch", Watch(system.drafts, system.audience, system.commands).run),
+            ("prices", system.prices.run),
         ):
             task = asyncio.create_task(_once_tables_stand(system, name, run), name=name)
             stack.push_async_callback(_end, task)

@@ -17,7 +17,7 @@ def load_prices(own: Path | None = None) -> Catalogue:
     if own is not None and (former := own.with_name(FORMER)).is_dir():
         raise Refused(
             f"{former} holds prices in a form that is read no more: write each file anew as a price card into {own} "
-            "(docs/how-to/providers.md shows one) and remove the folder",
+            "(docs/how-to/prices.md shows one) and remove the folder",
             code="prices_moved",
         )
     catalogue = Catalogue()
@@ -25,7 +25,7 @@ def load_prices(own: Path | None = None) -> Catalogue:
         for path in sorted(folder.glob("*.json")):
             card = read_card(path)
             try:
-                catalogue.add(card)
+                catalogue.add(card, origin="shipped" if folder == SHIPPED else "own")
             except ValueError as error:
                 raise ValueError(f"{path}: {error}") from None
     return catalogue
@@ -43,4 +43,4 @@ def card_of(text: bytes | str, name: str) -> PriceCard:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise ValueError(f"{name}: {place}: {first['msg']} (docs/how-to/providers.md shows a card)") from None
+        raise ValueError(f"{name}: {place}: {first['msg']} (docs/how-to/prices.md shows a card)") from None

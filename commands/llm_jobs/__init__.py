@@ -12,6 +12,7 @@ from commands.llm_jobs.queue import (
     RequeueLlmJob,
     ResumeParkedJobs,
 )
+from commands.llm_jobs.reconciling import ReportUsage
 
 __all__ = [
     "AdmitLlmJob",
@@ -26,6 +27,7 @@ __all__ = [
     "LoseAttempt",
     "QueueLlmJob",
     "ReportFirstToken",
+    "ReportUsage",
     "RequeueDeadLetters",
     "RequeueLlmJob",
     "ResumeParkedJobs",

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from datetime import date
 from decimal import Decimal
 from typing import Annotated, Self
 from uuid import UUID
@@ -12,9 +13,10 @@ from commands.handling import Command, handler
 from commands.llm_jobs.addresses import Failing, OfJob, OneLine
 from commands.llm_jobs.circuits import Evidence, health_rules, patience
 from commands.work import UnitOfWork
+from domain.accounting import Accounting, booking_day, day_of
 from domain.budgets import Budget
-from domain.costs import Cost, CostLine
-from domain.ids import attempt_id, cost_id, health_settings_id
+from domain.costs import Cost, CostLine, Paid
+from domain.ids import accounting_id, attempt_id, cost_id, health_settings_id
 from domain.kernel import Aggregate
 from domain.llm_jobs import Attempt, LlmJob, Reply, retry_delay
 from domain.pricing import Usage
@@ -43,6 +45,8 @@ class Billed(BaseModel):
     amount: Amount | None = None
     problem: OneLine | None = None
     """Why there is no amount: what was not counted, or has no price."""
+    priced_on: date | None = None
+    """The day whose prices these are."""
 
     @model_validator(mode="after")
     def _adds_up(self) -> Self:
@@ -187,6 +191,7 @@ class Books:
     attempt: Attempt
     budgets: list[Budget]
     known: Cost | None
+    accounting: Accounting | None
     work: UnitOfWork
 
     @classmethod
@@ -194,11 +199,14 @@ class Books:
         """The budgets that hold for it, and the estimate that an expired hold may have left."""
         entry, holders = cost_id(attempt.attempt_id), [hold.budget_id for hold in attempt.holds]
         work.find_all(Aggregate, [*holders, entry])
-        return cls(job, attempt, work.get_all(Budget, holders), work.find(Cost, entry), work)
+        known = work.find(Cost, entry)
+        accounting = work.find(Accounting, accounting_id()) if known else None
+        return cls(job, attempt, work.get_all(Budget, holders), known, accounting, work)
 
     def pay(self, bill: Billed, amount: Decimal, model: str) -> None:
         """Settle every hold at what the attempt cost, and say line by line why."""
         used = (bill.usage.input_tokens, bill.usage.output_tokens) if bill.usage else (None, None)
+        counted = [each.counted(self.attempt.attempt_id, *used) for each in self.budgets]
         for budget in self.budgets:
             budget.account(self.attempt.attempt_id, amount, *used)
         estimated = bill.amount is None
@@ -218,14 +226,20 @@ class Books:
                     amount=amount,
                     estimated=estimated,
                     problem=(bill.problem or NOT_COUNTED) if estimated else None,
+                    priced_on=bill.priced_on,
+                    paid_by=[Paid(**each) for each in counted if each],
                 )
             )
         elif not estimated:
-            self.known.correct(usage=bill.usage, lines=bill.lines, amount=amount)
+            self._correct(self.known, bill.usage, bill.lines, amount)
 
     def free(self) -> None:
         """Give every hold back: the attempt cost nothing."""
         for budget in self.budgets:
             budget.release(self.attempt.attempt_id)
         if self.known:
-            self.known.correct(usage=None, lines=[], amount=ZERO)
+            self._correct(self.known, None, [], ZERO)
+
+    def _correct(self, known: Cost, usage: Usage | None, lines: list[CostLine], amount: Decimal) -> None:
+        booked_on = booking_day(self.accounting, known.recorded_on, day_of(self.work.now))
+        known.correct(usage=usage, lines=lines, amount=amount, booked_on=booked_on)

@@ -2,12 +2,13 @@
 
 from datetime import datetime
 from decimal import Decimal
+from typing import Any
 from uuid import UUID
 
 from domain.budgets import events
 from domain.budgets.ledger import Hold, Ledger, check_limit, check_whole
 from domain.budgets.limits import Limit, Terms
-from domain.charges import Charge, Unit
+from domain.charges import Charge, Unit, deltas_of
 from domain.errors import BudgetExhausted, Conflict, Refused
 from domain.ids import Scope
 from domain.kernel import Aggregate, event
@@ -26,7 +27,7 @@ class Budget(Ledger, Aggregate):
     """
 
     TOPIC = "budget"
-    FOLD = 2
+    FOLD = 3
     Opened = events.Opened
     Reopened = events.Reopened
     LimitAdded = events.LimitAdded
@@ -38,6 +39,7 @@ class Budget(Ledger, Aggregate):
     Released = events.Released
     HoldExpired = events.HoldExpired
     Adjusted = events.Adjusted
+    Rebooked = events.Rebooked
     ThresholdCrossed = events.ThresholdCrossed
     JobParked = events.JobParked
     JobUnparked = events.JobUnparked
@@ -165,6 +167,15 @@ class Budget(Ledger, Aggregate):
             self._adjust(attempt_id, hold, spent)
         self._announce_thresholds()
 
+    def rebook(
+        self, attempt_id: UUID, number: int, delta: Decimal, input_delta: int = 0, output_delta: int = 0
+    ) -> None:
+        """Correct what a settled attempt counts as, in the windows that still count it."""
+        if delta or input_delta or output_delta:
+            facts = self._corrected(attempt_id, number, delta, input_delta, output_delta)
+            self.trigger_event(Budget.Rebooked, **facts)
+            self._announce_thresholds()
+
     def release(self, attempt_id: UUID) -> None:
         """Free an attempt's hold, because it certainly cost nothing; after its expiry, take back what was counted."""
         if hold := self.holds.get(attempt_id):
@@ -202,15 +213,13 @@ class Budget(Ledger, Aggregate):
             self.trigger_event(Budget.JobUnparked, job_id=job_id, rolls_at=rolls_at)
 
     def _adjust(self, attempt_id: UUID, hold: Hold, spent: Charge) -> None:
-        self.trigger_event(
-            Budget.Adjusted,
-            attempt_id=attempt_id,
-            number=hold.number,
-            delta=spent.usd - hold.amount,
-            input_delta=spent.input_tokens - hold.input_tokens,
-            output_delta=spent.output_tokens - hold.output_tokens,
-            waiting=len(self.parked),
-        )
+        tokens = (spent.input_tokens - hold.input_tokens, spent.output_tokens - hold.output_tokens)
+        facts = self._corrected(attempt_id, hold.number, spent.usd - hold.amount, *tokens)
+        self.trigger_event(Budget.Adjusted, **facts)
+
+    def _corrected(self, attempt_id: UUID, number: int, delta: Decimal, read: int, written: int) -> dict[str, Any]:
+        facts = {"attempt_id": attempt_id, "number": number, "waiting": len(self.parked)}
+        return facts | {"delta": delta, "input_delta": read, "output_delta": written}
 
     def _roll(self, now: datetime) -> None:
         for each in list(self.limits.values()):
@@ -353,14 +362,16 @@ class Budget(Ledger, Aggregate):
     @event(Adjusted)
     def _adjusted(self, attempt_id: UUID, delta: Decimal, input_delta: int, output_delta: int) -> None:
         hold = self.expired.pop(attempt_id)
-        deltas: dict[Unit, Decimal] = {
-            "usd": delta,
-            "input_tokens": Decimal(input_delta),
-            "output_tokens": Decimal(output_delta),
-            "total_tokens": Decimal(input_delta + output_delta),
-        }
+        deltas = deltas_of(delta, input_delta, output_delta)
         for each in self.limits.values():
             each.adjust(hold.number, deltas[each.unit])
+
+    @event(Rebooked)
+    def _rebooked(self, attempt_id: UUID, number: int, delta: Decimal, input_delta: int, output_delta: int) -> None:
+        self.expired.pop(attempt_id, None)
+        deltas = deltas_of(delta, input_delta, output_delta)
+        for each in self.limits.values():
+            each.rebook(number, deltas[each.unit])
 
     @event(ThresholdCrossed)
     def _threshold_crossed(self, name: str, percent: int) -> None:

@@ -135,6 +135,17 @@ class Adjusted(Aggregate.Event, type="budget.adjusted"):
     waiting: int
 
 
+class Rebooked(Aggregate.Event, type="budget.rebooked"):
+    """What a settled attempt counts as was corrected: its usage came later, or its price was wrong."""
+
+    attempt_id: UUID
+    number: int
+    delta: Money
+    input_delta: int
+    output_delta: int
+    waiting: int
+
+
 class ThresholdCrossed(Aggregate.Event, type="budget.threshold_crossed"):
     """Spending reached a percentage of a limit that somebody wants to hear of."""
 

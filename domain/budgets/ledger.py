@@ -129,6 +129,18 @@ class Ledger:
             raise NotFound(f"this budget has no limit {name}; it has {', '.join(self.limits)}")
         return known
 
+    def counted(
+        self, attempt_id: UUID, input_tokens: int | None = None, output_tokens: int | None = None
+    ) -> dict[str, Any] | None:
+        """What an attempt with a hold here counts as once these tokens are known; None where it has none."""
+        hold = self.holds.get(attempt_id) or self.expired.get(attempt_id)
+        return hold and {
+            "budget_id": budget_id(self.scope),
+            "number": hold.number,
+            "input_tokens": hold.input_tokens if input_tokens is None else input_tokens,
+            "output_tokens": hold.output_tokens if output_tokens is None else output_tokens,
+        }
+
     def check_expired(self, attempt_id: UUID, now: datetime) -> Hold:
         """The open hold of an attempt, when its time is over."""
         hold = self.holds.get(attempt_id)

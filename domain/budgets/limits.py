@@ -155,6 +155,12 @@ class Limit(BaseModel):
         if bucket := self.bucket(number):
             bucket.settled += delta
 
+    def rebook(self, number: int, delta: Decimal) -> None:
+        """Correct what an attempt was settled at; what the limit has no room for explains itself."""
+        if bucket := self.bucket(number):
+            bucket.settled += delta
+            bucket.overdrawn += max(Decimal(0), self.settled + self.held - self.limit - self.overdrawn)
+
     def overdraw(self, number: int, excess: Decimal) -> None:
         """Explain what is spent beyond a hold."""
         if bucket := self.bucket(number):

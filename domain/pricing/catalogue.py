@@ -1,15 +1,39 @@
-"""All price cards together: which price of a model is in force on a day."""
+"""All price cards together: which price of a model is in force on a day, and why."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import date
-from typing import Final
+from typing import Final, Literal
 
 from domain.pricing.prices import ModelPrices, PriceCard, PriceUnknown, Quote
 
 ANY_MODEL: Final = "*"
 _DATED: Final = re.compile(r"(?P<model>.+?)[-@](\d{8}|\d{4}-\d{2}-\d{2})")
 """How OpenAI and Anthropic spell the snapshot behind a model's name; its price is the name's."""
+Origin = Literal["shipped", "own", "imported"]
+"""A card that came with the release, lay in the data directory's folder, or was imported and approved."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One model's prices in one card, under one of the names that the card gives it."""
+
+    card: PriceCard
+    name: str
+    prices: ModelPrices
+    origin: Origin
+    until: date | None
+    """The day from which the card is retired."""
+
+    @property
+    def rank(self) -> tuple[date, int]:
+        """Of those in force, the one with the highest counts."""
+        return (self.card.effective_from, self.card.fix)
+
+    def covers(self, at: date) -> bool:
+        """Whether it may be used for that day."""
+        return self.card.effective_from <= at and (self.until is None or at < self.until)
 
 
 class Catalogue:
@@ -17,11 +41,14 @@ class Catalogue:
 
     def __init__(self, cards: Iterable[PriceCard] = ()) -> None:
         self._cards: dict[str, PriceCard] = {}
-        self._found: dict[tuple[str, str], dict[date, tuple[int, str, ModelPrices]]] = {}
+        self._found: dict[tuple[str, str], list[Entry]] = {}
+        self._waiting: dict[tuple[str, str], str] = {}
+        self.origins: dict[str, Origin] = {}
+        """Where each card comes from, by its name."""
         for card in cards:
             self.add(card)
 
-    def add(self, card: PriceCard) -> None:
+    def add(self, card: PriceCard, *, origin: Origin = "shipped", until: date | None = None) -> None:
         """Take a card in; ValueError when another of the same name says something else."""
         known = self._cards.setdefault(card.name, card)
         if known != card:
@@ -29,41 +56,80 @@ class Catalogue:
                 f"there are two different price cards {card.name}: a published card is never edited. "
                 "Give the new one a later effective_from, or, to mend a mistake, the next number in `fix`"
             )
+        self.origins[card.name] = origin
         for prices in card.models:
             for name in (prices.model, *prices.also):
-                dated = self._found.setdefault((card.provider, name), {})
-                before = dated.get(card.effective_from)
-                if before and before[0] == card.fix and before[2] != prices:
-                    raise ValueError(f"price card {card.name} names model {name} twice, with different prices")
-                if before is None or before[0] <= card.fix:
-                    dated[card.effective_from] = (card.fix, card.name, prices)
+                self._take(Entry(card, name, prices, origin, until))
+
+    def _take(self, entry: Entry) -> None:
+        dated = self._found.setdefault((entry.card.provider, entry.name), [])
+        same = [each for each in dated if each.card.name == entry.card.name]
+        if any(each.prices != entry.prices for each in same):
+            raise ValueError(f"price card {entry.card.name} names model {entry.name} twice, with different prices")
+        dated[:] = sorted([each for each in dated if each not in same] + [entry], key=lambda each: each.rank)
+
+    def expect(self, card: PriceCard) -> None:
+        """Know of a card that waits for its approval: it prices nothing, but a refusal can name it."""
+        for prices in card.models:
+            for name in (prices.model, *prices.also):
+                self._waiting[card.provider, name] = card.name
+
+    def waiting(self, provider: str, model: str) -> list[str]:
+        """Cards that name a model and wait for their approval."""
+        return [card for name in _names(model) if (card := self._waiting.get((provider, name)))]
 
     def cards(self) -> list[PriceCard]:
         """Every card, by provider and day."""
         return [self._cards[name] for name in sorted(self._cards)]
 
+    def card(self, name: str) -> PriceCard | None:
+        """The card of this name."""
+        return self._cards.get(name)
+
+    def providers(self) -> tuple[str, ...]:
+        """Every provider that has a price."""
+        return tuple(sorted({provider for provider, _ in self._found}))
+
     def models(self, provider: str) -> tuple[str, ...]:
         """Every model of a provider that has a price."""
         return tuple(sorted(model for known, model in self._found if known == provider))
+
+    def entries(self, provider: str, model: str) -> Sequence[Entry]:
+        """Every price that may stand for a model, the one that is looked at first at the beginning.
+
+        Its exact id goes before the name that it is a snapshot of, and that before any model; then the latest day.
+        """
+        return [each for name in _names(model) for each in reversed(self._found.get((provider, name), []))]
+
+    def entry(self, provider: str, model: str, at: date) -> Entry | None:
+        """The price in force on that day; None where there is none."""
+        return next((each for each in self.entries(provider, model) if each.covers(at)), None)
 
     def quote(self, provider: str, model: str, at: date) -> Quote:
         """The price in force on that day: for the exact id, else for the name it is a snapshot of, else for any model.
 
         PriceUnknown says which card is missing.
         """
-        for name in _names(model):
-            dated = self._found.get((provider, name), {})
-            if begun := [day for day in dated if day <= at]:
-                _, card, prices = dated[max(begun)]
-                return Quote(card=card, model=name, prices=prices)
-        raise PriceUnknown(self._unknown(provider, model, at), provider=provider, model=model)
+        found = self.entry(provider, model, at)
+        if found is None:
+            raise PriceUnknown(self._unknown(provider, model, at), provider=provider, model=model)
+        return Quote(card=found.card.name, model=found.name, prices=found.prices)
 
     def _unknown(self, provider: str, model: str, at: date) -> str:
-        days = [day for name in _names(model) for day in self._found.get((provider, name), {})]
-        why = f"its first price begins on {min(days)}" if days else "no price card names it"
+        said = f"the price of {provider} model {model!r} on {at} is unknown"
+        if waiting := next(iter(self.waiting(provider, model)), None):
+            return (
+                f"{said}: card {waiting} has it and waits for its approval: toybox prices approve {waiting}; to "
+                "take another: toybox prices import FILE. Then queue the job again"
+            )
+        known = self.entries(provider, model)
+        later = [each.card.effective_from for each in known if each.card.effective_from > at]
+        why = "no price card names it"
+        if known:
+            why = f"its first price begins on {min(later)}" if later else f"its card {known[0].card.name} is retired"
         return (
-            f"the price of {provider} model {model!r} on {at} is unknown ({why}): check the model's exact id, or add "
-            f"its price: toybox prices import FILE (docs/how-to/providers.md shows the file)"
+            f"{said} ({why}): check the model's exact id, or add its price: toybox prices import FILE, then toybox "
+            "prices approve CARD, and queue the job again (docs/how-to/prices.md shows the file)"
         )
 
 

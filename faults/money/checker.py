@@ -108,6 +108,7 @@ class Checker:
             "budget.reserved": self._held,
             "budget.overdrawn": self._overdrawn,
             "budget.adjusted": self._adjusted,
+            "budget.rebooked": self._rebooked,
             **dict.fromkeys(ENDS, self._ended),
         }
 
@@ -251,6 +252,17 @@ class Checker:
                 ended = replace(use, settled=use.amount + _amount(deltas, limit.unit))
                 limit.put(attempt, ended)
                 self._explains(ended, attempt, stored)
+
+    def _rebooked(self, book: BudgetBook, said: Payload, stored: StoredEvent) -> None:
+        """A price or a count of a settled attempt was wrong: no admission, so what has no room explains itself."""
+        attempt = said["attempt_id"]
+        if attempt not in book.charges or attempt in book.open:
+            self._found("ended twice", stored, f"{stored.type} of {attempt}, which is not settled")
+        deltas = {"amount": said["delta"], "input_tokens": said["input_delta"], "output_tokens": said["output_delta"]}
+        for limit in book.limits.values():
+            if use := limit.uses.get(attempt):
+                use.settled = use.amount + _amount(deltas, limit.unit)
+                use.excess += max(NOTHING, limit.used - limit.limit - limit.explained)
 
     def _explains(self, use: Use, attempt: str, stored: StoredEvent) -> None:
         if use.amount > use.held and use.excess == NOTHING:

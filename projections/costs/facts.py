@@ -70,6 +70,8 @@ class _Name:
     name: str
 
 
+Moved = tuple[CostRow, CostRow, date]
+"""A fact before and after a change that counts on another day than its own."""
 FACTS: Final = Rows(CostRow, "cost_facts", "cost_id")
 _NAMES: Final = Rows(_Name, "cost_names", "id")
 _ADD: Final = (
@@ -96,24 +98,27 @@ class Costs(Tables):
     """Answers "what did it cost, and why exactly?": a fact per attempt, and sums per project, agent, model and day."""
 
     name = "costs"
-    version = 3
+    version = 4
 
-    @on(Cost.Recorded, Cost.Corrected, Project.Created, Project.SettingsChanged, Agent.Defined)
+    @on(Cost.Recorded, Cost.Corrected, Cost.ReRated, Project.Created, Project.SettingsChanged, Agent.Defined)
     async def apply(self, connection: Connection, batch: Sequence[Applied]) -> None:
         """Facts, then the difference that they make to the sums."""
         await _NAMES.save(connection, _named(batch).values())
-        corrected = {each.stored.stream_id for each in batch if isinstance(each.event, Cost.Corrected)}
+        corrected = {each.stored.stream_id for each in batch if isinstance(each.event, Cost.Corrected | Cost.ReRated)}
         before = {row.cost_id: row for row in await FACTS.load(connection, corrected)}
         after = dict(before)
+        moved: list[Moved] = []
         for each in batch:
             match each.event:
                 case Cost.Recorded() as event:
                     after[each.stored.stream_id] = _fact(event, each.stored)
-                case Cost.Corrected() as event if known := after.get(each.stored.stream_id):
-                    after[each.stored.stream_id] = _corrected(known, event, each.stored)
+                case Cost.Corrected() | Cost.ReRated() as event if known := after.get(each.stored.stream_id):
+                    now = after[each.stored.stream_id] = _corrected(known, event, each.stored)
+                    if event.booked_on and event.booked_on != known.day:
+                        moved.append((known, now, event.booked_on))
                 case _:
                     pass
-        changes = _differences(before, after)
+        changes = _differences(before, after, moved)
         await FACTS.save(connection, after.values())
         if changes:
             await connection.execute(_ADD, [as_json(changes)])
@@ -157,7 +162,7 @@ def _fact(event: Cost.Recorded, stored: StoredEvent) -> CostRow:
     )
 
 
-def _corrected(known: CostRow, event: Cost.Corrected, stored: StoredEvent) -> CostRow:
+def _corrected(known: CostRow, event: Cost.Corrected | Cost.ReRated, stored: StoredEvent) -> CostRow:
     return replace(
         known,
         corrected_at=stored.position,
@@ -183,18 +188,26 @@ def _lines(lines: Sequence[CostLine]) -> list[dict[str, Any]]:
     return [line.model_dump(mode="json") for line in lines]
 
 
-def _differences(before: Mapping[UUID, CostRow], after: Mapping[UUID, CostRow]) -> list[_Sum]:
+def _differences(before: Mapping[UUID, CostRow], after: Mapping[UUID, CostRow], moved: Sequence[Moved]) -> list[_Sum]:
     """What the changed facts add to their sums: each new fact once, each old one taken back."""
     sums: dict[tuple[object, ...], _Sum] = {}
+
+    def add(sign: int, row: CostRow, day: date) -> None:
+        place = (day, row.project_id, row.phase, row.agent_id, row.provider, row.model)
+        total = sums.setdefault(place, _Sum(*place[:6]))
+        total.attempts += sign
+        total.estimated += sign * row.estimated
+        total.input_tokens += sign * (row.input_tokens or 0)
+        total.output_tokens += sign * (row.output_tokens or 0)
+        total.cached_tokens += sign * (row.cached_tokens or 0)
+        total.reasoning_tokens += sign * (row.reasoning_tokens or 0)
+        total.amount += sign * row.amount
+
     for sign, rows in ((-1, before), (1, after)):
         for row in rows.values():
-            place = (row.day, row.project_id, row.phase, row.agent_id, row.provider, row.model)
-            total = sums.setdefault(place, _Sum(*place[:6]))  # pyright: ignore[reportArgumentType] -- the same six
-            total.attempts += sign
-            total.estimated += sign * row.estimated
-            total.input_tokens += sign * (row.input_tokens or 0)
-            total.output_tokens += sign * (row.output_tokens or 0)
-            total.cached_tokens += sign * (row.cached_tokens or 0)
-            total.reasoning_tokens += sign * (row.reasoning_tokens or 0)
-            total.amount += sign * row.amount
+            add(sign, row, row.day)
+    for old, new, booked_on in moved:  # the month of the fact is closed: its sums stay, the difference counts later
+        for sign, row in ((-1, old), (1, new)):
+            add(-sign, row, row.day)
+            add(sign, row, booked_on)
     return list(sums.values())

@@ -5,7 +5,7 @@ create table cost_facts (
     position     bigint      not null, -- where it was recorded
     corrected_at bigint,               -- the position where late usage replaced an estimate
     recorded_at  timestamptz not null,
-    day          date        not null, -- of the recording, in UTC; a correction counts there too
+    day          date        not null, -- of the recording, in UTC; a correction counts there too, unless the month is closed
     project_id   uuid,
     phase        text,
     agent_id     uuid,

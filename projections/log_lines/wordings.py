@@ -1,10 +1,12 @@
 """What each public event says in the log, behind the name of its stream."""
 
+from domain.accounting import Accounting
 from domain.agents import Agent
 from domain.budgets import Budget, CostSettings
 from domain.checkpoints import Asset, Checkpoint
 from domain.costs import Cost
 from domain.llm_jobs import ExecutionSettings, LlmJob
+from domain.prices import ImportedCard
 from domain.projects import Project
 from domain.provider_health import HealthSettings, ProviderHealth
 from domain.providers import Provider
@@ -118,6 +120,7 @@ says(
     "job {job_id} waits for {requested} USD, {input_tokens} input and {output_tokens} output tokens",
     "warning",
 )
+says(Budget.Rebooked, "corrected by {delta} USD for try {attempt_id}, which had been settled", "warning")
 says(Budget.JobUnparked, "job {job_id} waits no longer")
 says(Budget.Overdrawn, "overdrawn: try {attempt_id} took {amount unit}, {held unit} were held", "error")
 says(Budget.Closed, "closed")
@@ -125,6 +128,13 @@ says(CostSettings.Chosen, "cost settings chosen")
 says(CostSettings.Changed, "cost settings changed")
 says(Cost.Recorded, "{amount} USD for {provider}/{model}")
 says(Cost.Corrected, "corrected from {previous} to {amount} USD", "warning")
+says(Cost.ReRated, "re-rated from {previous} to {amount} USD by {card} ({reason})", "warning")
+says(ImportedCard.Imported, "{name} imported by {by}: it waits for its approval")
+says(ImportedCard.Approved, "{name} approved by {by}: it is in force", "warning")
+says(ImportedCard.Retired, "{name} retired from {from_day} on by {by}", "warning")
+says(ImportedCard.Withdrawn, "{name} withdrawn by {by}")
+says(Accounting.Opened, "accounting periods opened")
+says(Accounting.MonthClosed, "{month} and all months before it closed by {by}", "warning")
 
 # --- checkpoints and assets ---
 

@@ -261,6 +261,11 @@ class OverviewOfAgents(Document[ProjectOverview]):
         """An estimate was wrong."""
         return _spent(view, event, event.amount - event.previous)
 
+    @on(Cost.ReRated)
+    def cost_re_rated(self, view: ProjectOverview, event: Cost.ReRated, _stored: StoredEvent) -> ProjectOverview:
+        """A price was wrong."""
+        return _spent(view, event, event.amount - event.previous)
+
 
 def _asset(view: ProjectOverview, event: Agent.Waiting | Agent.Completed) -> AssetLine | None:
     if event.asset_id is None or event.asset_version is None or event.digest is None:
@@ -274,7 +279,9 @@ def _with_job(view: ProjectOverview, stored: StoredEvent, status: JobStatus) -> 
     return with_agent(view, agent.id, job=JobLine(id=stored.stream_id, status=status)) if agent else view
 
 
-def _spent(view: ProjectOverview, event: Cost.Recorded | Cost.Corrected, amount: Decimal) -> ProjectOverview:
+def _spent(
+    view: ProjectOverview, event: Cost.Recorded | Cost.Corrected | Cost.ReRated, amount: Decimal
+) -> ProjectOverview:
     after = view.but(spent=view.spent + amount)
     agent = next((each for each in agents_of(view) if each.id == event.agent_id), None)
     return with_agent(after, agent.id, spent=agent.spent + amount) if agent else after

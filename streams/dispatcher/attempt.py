@@ -40,6 +40,10 @@ T = TypeVar("T")
 log = structlog.get_logger("toybox.dispatcher")
 
 
+async def _no_news() -> bool:
+    return False
+
+
 class Models(Protocol):
     """Providers by name."""
 
@@ -64,6 +68,8 @@ class Spending:
     circuits: Circuits = field(default_factory=Circuits)
     draft: Callable[[LlmJob, int], Add] = unwatched
     """Who shows an attempt's answer while it comes."""
+    new_prices: Callable[[], Awaitable[bool]] = field(default=_no_news)
+    """Looks for prices that are newer than `prices`; answers whether there are any."""
     told: set[str] = field(default_factory=set[str])
     """Oddities of providers' bills that were warned of."""
     history: Gathering[UUID, Sequence[StoredEvent]] = field(init=False, repr=False, compare=False)
@@ -156,6 +162,8 @@ class AttemptRun:
         try:
             prepared = await self._prepare()
         except (Refused, NotFound) as problem:
+            if problem.code == "price_unknown" and await self._with.new_prices():
+                return 0  # somebody has approved a price meanwhile: look again
             await self._send(self._say.denied(problem), f"deny|{self.job.id}|{self.job.version}")
             return BEHIND_SECONDS
         # The job's version is part of the key: after parking it is admitted anew under the same attempt number.

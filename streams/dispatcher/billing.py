@@ -24,6 +24,7 @@ class Bill(TypedDict):
     lines: list[CostLine]
     amount: Decimal | None
     problem: str | None
+    priced_on: date
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,7 @@ class Billing:
     def bill(self, usage: Usage | None, problem: str | None = None, remarks: Sequence[str] = ()) -> Bill:
         """What the provider says that it charges, or else its counts at the prices of what answered."""
         if usage is None:
-            return {"usage": None, "lines": [], "amount": None, "problem": problem}
+            return {"usage": None, "lines": [], "amount": None, "problem": problem, "priced_on": self.on}
         for each in usage.unknown_fields:
             self._warn(f"unknown usage field {each}")
         for each in remarks:
@@ -51,7 +52,7 @@ class Billing:
         except PriceUnknown as unknown:
             if not lines:
                 self._warn(str(unknown))
-                return {"usage": usage, "lines": [], "amount": None, "problem": str(unknown)}
+                return {"usage": usage, "lines": [], "amount": None, "problem": str(unknown), "priced_on": self.on}
         else:
             if lines and total(lines) != total(priced):
                 self._warn(f"{usage.passes[0].model}: the provider charges something else than its price card says")
@@ -68,7 +69,7 @@ class Billing:
             )
             for line in lines
         ]
-        return {"usage": usage, "lines": kept, "amount": total(lines), "problem": None}
+        return {"usage": usage, "lines": kept, "amount": total(lines), "problem": None, "priced_on": self.on}
 
     def _warn(self, what: str) -> None:
         """Once in the life of this process: the same is true of every answer to come."""

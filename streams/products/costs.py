@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Final, Literal
+from datetime import UTC, date
+from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
 import structlog
@@ -20,7 +21,7 @@ from streams.products.cloud import COST_FACT, headers
 from streams.products.dead_letters import dead_letter
 from streams.topics import Topics, partition_of
 
-COST_TYPES: Final = frozenset({Cost.Recorded.TYPE, Cost.Corrected.TYPE})
+COST_TYPES: Final = frozenset({Cost.Recorded.TYPE, Cost.Corrected.TYPE, Cost.ReRated.TYPE})
 log = structlog.get_logger("toybox.products")
 
 
@@ -47,18 +48,23 @@ class CostFact(BaseModel):
 
     position: int = Field(ge=1, description="Place of the event in the whole log: ascending within a partition.")
     event_id: str = Field(description="The `id` of the event on toybox.events; a fact that arrives twice has the same.")
-    kind: Literal["recorded", "corrected"] = Field(
-        description="corrected: real usage arrived late and replaces the estimate of the same cost_id."
+    kind: Literal["recorded", "corrected", "re_rated"] = Field(
+        description="corrected: real usage arrived late and replaces the estimate of the same cost_id; re_rated: "
+        "another price holds for what it used."
     )
     recorded_at: Instant = Field(description="When it was written to the log, UTC.")
+    booked_on: date = Field(
+        description="The day, UTC, on which `delta` counts: that of the recorded fact, or a later one when that day's "
+        "month was closed before the change."
+    )
     cost_id: UUID = Field(description="The same in a fact and its corrections; the last one holds.")
     project_id: UUID | None
-    phase: str | None = Field(description="Null in a correction: take it from the recorded fact of the cost_id.")
+    phase: str | None = Field(description="Null in a change: take it from the recorded fact of the cost_id.")
     agent_id: UUID | None
     job_id: UUID
     attempt_id: UUID = Field(description="One attempt is paid for once.")
-    provider: str | None = Field(description="Null in a correction: take it from the recorded fact of the cost_id.")
-    model: str | None = Field(description="Null in a correction: take it from the recorded fact of the cost_id.")
+    provider: str | None = Field(description="Null in a change: take it from the recorded fact of the cost_id.")
+    model: str | None = Field(description="Null in a change: take it from the recorded fact of the cost_id.")
     input_tokens: int | None = Field(description="Null while nobody has counted them.")
     output_tokens: int | None = Field(description="Null while nobody has counted them.")
     cached_tokens: int | None = Field(description="Of the input, what a cache served.")
@@ -73,6 +79,7 @@ def fact_of(stored: StoredEvent) -> CostFact | None:
     """The fact that an event tells; None when it is about something else."""
     if stored.type not in COST_TYPES:
         return None
+    own: dict[str, Any]
     match load_event(stored):
         case Cost.Recorded() as event:
             own = {
@@ -82,10 +89,17 @@ def fact_of(stored: StoredEvent) -> CostFact | None:
                 "model": event.model,
                 "delta": event.amount,
                 "estimated": event.estimated,
+                "booked_on": stored.recorded_at.astimezone(UTC).date(),
             }
         case Cost.Corrected() as event:
             unsaid = {"phase": None, "provider": None, "model": None}
+            booked_on = event.booked_on or stored.recorded_at.astimezone(UTC).date()
             own = {"kind": "corrected", **unsaid, "delta": event.amount - event.previous, "estimated": False}
+            own["booked_on"] = booked_on
+        case Cost.ReRated() as event:
+            unsaid = {"phase": None, "provider": None, "model": None}
+            own = {"kind": "re_rated", **unsaid, "delta": event.amount - event.previous, "estimated": False}
+            own["booked_on"] = event.booked_on
         case _:
             return None
     usage: Usage | None = event.usage

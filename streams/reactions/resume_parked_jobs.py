@@ -15,6 +15,7 @@ GIVES_ROOM = (
     Budget.Released,
     Budget.HoldExpired,
     Budget.Adjusted,
+    Budget.Rebooked,
     Budget.LimitRemoved,
     Budget.WindowRolled,
     Budget.Closed,

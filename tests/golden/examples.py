@@ -1,8 +1,8 @@
 """Makes an example of an event from its model alone, the same at every run."""
 
 import types
-from collections.abc import Iterable
-from datetime import UTC, datetime
+from collections.abc import Iterable, Mapping
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from enum import Enum
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -28,9 +28,13 @@ TEXTS = (
     "notes.md",
     "abcd",
     "aB3x",
+    "2026-10",
+    "0.5",
 )
 """Tried in this order until one fits what the field allows."""
 NUMBERS = (1, 2, 10, 60, 80, 100, 1000, 0)
+BY_NAME = {"above_input_tokens": 0}
+"""Fields that what stands beside them leaves one value."""
 AMOUNTS = ("1.25", "0.5", "1", "0")
 
 
@@ -66,13 +70,15 @@ def _annotated(field: FieldInfo) -> Any:
     return Annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation
 
 
-def _value(kind: Any, path: str) -> Any:
+def _value(kind: Any, path: str) -> Any:  # noqa: PLR0911 -- one for each kind of type
     bare = get_args(kind)[0] if get_origin(kind) is Annotated else kind
     origin, arguments = get_origin(bare), get_args(bare)
     if origin in (Union, types.UnionType):
         return _value(next(each for each in arguments if each is not types.NoneType), path)
     if origin is Literal:
         return arguments[0]
+    if isinstance(origin, type) and issubclass(origin, Mapping):
+        return {_value(arguments[0], path): _value(arguments[1], path)}
     if origin in (list, tuple, set, frozenset):
         return [_value(arguments[0], path)]
     if isinstance(bare, type) and issubclass(bare, BaseModel):
@@ -83,12 +89,15 @@ def _value(kind: Any, path: str) -> Any:
 
 
 def _leaf(kind: Any, bare: Any, path: str) -> Any:
+    if (name := path.rpartition(".")[2]) in BY_NAME:
+        return BY_NAME[name]
     by_type: dict[Any, tuple[Any, ...]] = {
         bool: (True,),
         int: NUMBERS,
         Decimal: AMOUNTS,
         UUID: (str(derived_id("golden", path)),),
         datetime: (MOMENT.isoformat(),),
+        date: (MOMENT.date().isoformat(),),
         str: TEXTS,
     }
     adapter = TypeAdapter[Any](kind)

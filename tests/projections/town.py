@@ -68,6 +68,7 @@ from tests.commands.staging import admit, complete, fail
 from tests.projections.outage import outage
 from tests.projections.playing import Play
 from tests.projections.queueing import queueing
+from tests.projections.repricing import bring_cards, think_again
 from tests.support.story import Story, telling
 
 A = TypeVar("A", bound=Aggregate)
@@ -132,6 +133,7 @@ class Town(Play):
         await self.send(ChangeCostSettings(shape=False))
         for tries in (3, 2):
             await self.send(ChangeHealthSettings(rules=HealthRules(tries_per_target=tries)))
+        await bring_cards(self)
         await self.send(OpenBudget(scope=Scope(kind="global"), limit=Decimal(400)))
         await self.send(RegisterProvider(name="scripted", kind="scripted"))
         await outage(self.story, self.send, WHISPER)
@@ -391,6 +393,7 @@ async def town(events: int, seed: int = 1) -> Town:
         await made.live(events)
         await made.limit()
         await queueing(made)
+        await think_again(made)
         return made
 
 

@@ -14,7 +14,6 @@ from commands.models import ModelError
 from commands.projects import ResumeProject
 from domain.errors import Refused, Unavailable
 from domain.ids import attempt_id
-from domain.llm_jobs import LlmJob
 from domain.pricing import Quote
 from domain.values import NAMESPACE
 from streams.dispatcher import Dispatcher, Pace

@@ -12,6 +12,7 @@ import httpx
 from fastapi import FastAPI
 
 from adapters.blueprints import blueprint_schema, parse_blueprint, resolve_inputs
+from adapters.llm.prices import load_prices
 from adapters.objects.local import LocalObjects
 from adapters.postgres.connections import pool
 from adapters.postgres.deliveries import PostgresLedger
@@ -42,6 +43,7 @@ from domain.log import LogReader, StoredEvent
 from projections.projector import PROJECTIONS, Connection, rebuild
 from streams.follower import Follower
 from streams.lines import COST_TYPES, cost_line, event_line
+from streams.price_book import PriceBook
 from streams.reacting import REACTIONS
 from streams.topics import Topics
 from streams.tracing import EventTracer
@@ -180,6 +182,7 @@ def services_over(
         reader=store,
         connections=connections,
         read_models=read_models,
+        prices=PriceBook(load_prices(), store),
         reactions=Reactions(positions, parked, retry),
         keyring=keyring,
         objects=LocalObjects(folder / "objects", keyring),
