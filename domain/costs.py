@@ -27,14 +27,16 @@ class Cost(Aggregate):
     """What one attempt cost; an estimate is what was held for it, until its real usage is known."""
 
     TOPIC = "cost"
-    FOLD = 2
+    FOLD = 3
     project_id: UUID | None
     phase: str | None
     agent_id: UUID | None
+    key_id: UUID | None
     job_id: UUID
     attempt_id: UUID
     provider: str
     model: str
+    tier: str | None
     usage: Usage | None
     lines: list[CostLine]
     amount: Amount
@@ -47,10 +49,14 @@ class Cost(Aggregate):
         project_id: UUID | None
         phase: Slug | None
         agent_id: UUID | None
+        key_id: UUID | None
+        """The access key of whoever asked, or started the agent's project; None for what nobody's key asked for."""
         job_id: UUID
         attempt_id: UUID
         provider: Slug
         model: ModelName
+        tier: Code | None
+        """The tier that the answer was served at, and billed by; None while nobody has counted."""
         usage: Usage | None
         lines: list[CostLine]
         amount: Amount
@@ -64,6 +70,7 @@ class Cost(Aggregate):
         agent_id: UUID | None
         job_id: UUID
         attempt_id: UUID
+        tier: Code | None
         usage: Usage | None
         lines: list[CostLine]
         amount: Amount
@@ -77,10 +84,12 @@ class Cost(Aggregate):
         project_id: UUID | None,
         phase: str | None,
         agent_id: UUID | None,
+        key_id: UUID | None,
         job_id: UUID,
         attempt_id: UUID,
         provider: str,
         model: str,
+        tier: str | None,
         usage: Usage | None,
         lines: list[CostLine],
         amount: Decimal,
@@ -89,6 +98,7 @@ class Cost(Aggregate):
     ) -> None:
         self.project_id, self.phase, self.agent_id = project_id, phase, agent_id
         self.job_id, self.attempt_id, self.provider, self.model = job_id, attempt_id, provider, model
+        self.key_id, self.tier = key_id, tier
         self.usage, self.lines, self.amount = usage, lines, amount
         self.estimated, self.problem = estimated, problem
 
@@ -99,6 +109,7 @@ class Cost(Aggregate):
             agent_id=self.agent_id,
             job_id=self.job_id,
             attempt_id=self.attempt_id,
+            tier=usage.tier if usage else None,
             usage=usage,
             lines=lines,
             amount=amount,
@@ -106,6 +117,7 @@ class Cost(Aggregate):
         )
 
     @event(Corrected)
-    def _corrected(self, usage: Usage | None, lines: list[CostLine], amount: Decimal) -> None:
+    def _corrected(self, tier: str | None, usage: Usage | None, lines: list[CostLine], amount: Decimal) -> None:
+        self.tier = tier
         self.usage, self.lines, self.amount = usage, lines, amount
         self.estimated, self.problem = False, None

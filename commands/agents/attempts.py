@@ -67,7 +67,7 @@ class NextAttempt:
             messages=None,
             not_before=None,
             min_output_tokens=None,
-            key_id=None,
+            key_id=self.project.key_id,
         )
         agent.start(feedback=feedback)
         work.add(job)
