@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, Final, Literal, LiteralString, get_args
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 from domain.errors import Refused
-from projections.costs.calendar import Period
+from projections.costs.calendar import QUARTER, USUAL, Period, Step, after, begun, moment_of, periods, zone_of
 from projections.costs.sums import CUTS, DIMENSIONS, Dimension
 
 Group = Literal["project", "phase", "agent", "provider", "model", "key", "tier"]
@@ -96,3 +97,52 @@ def groups_of(said: Sequence[str]) -> list[Group]:
         if known[each] not in found:
             found.append(known[each])
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What somebody asks for, before it is known what that is today."""
+
+    begins: date | datetime | None = None
+    ends: date | datetime | None = None
+    step: Step | None = None
+    """None for one period, from the first moment to the last."""
+    zone: str = "UTC"
+    by: Sequence[Group] = ()
+    which: Which = Which()
+
+    def at(self, now: datetime, span: Period | None) -> Asked:
+        """The same in periods; what is left open ends with the present one. `span` is when anything was booked."""
+        zone, step = zone_of(self.zone), self.step
+        closing = step or "day"
+        ends = moment_of(self.ends, zone) if self.ends else after(begun(now, closing, zone), closing, zone)
+        if self.begins:
+            begins = moment_of(self.begins, zone)
+        elif step:
+            begins = after(begun(ends - QUARTER, step, zone), step, zone, 1 - USUAL[step])
+        else:
+            begins = min(begun(span.begins, "month", zone_of("UTC")) if span else ends, ends - QUARTER)
+        if begins >= ends:
+            msg = (
+                f"from is {_local(begins, zone)} and to, which is not included, {_local(ends, zone)}: from comes first"
+            )
+            raise Refused(msg, code="invalid_range")
+        found = periods(begins, ends, step, zone) if step else [Period(begins, ends)]
+        return Asked(found, self.by, self.which)
+
+    def before(self, asked: Asked) -> Asked:
+        """The same for as many periods before; without a step, for as many days, or for as long."""
+        zone, begins = zone_of(self.zone), asked.begins
+        days = (asked.ends.astimezone(zone).date() - begins.astimezone(zone).date()).days
+        whole = all(begun(each, "day", zone) == each for each in (begins, asked.ends))
+        if self.step and begun(begins, self.step, zone) == begins:
+            earlier = after(begins, self.step, zone, -len(asked.periods))
+        elif whole:
+            earlier = after(begins, "day", zone, -days)
+        else:
+            earlier = begins - (asked.ends - begins)
+        return Asked([Period(earlier, begins)], self.by, self.which)
+
+
+def _local(moment: datetime, zone: ZoneInfo) -> str:
+    return moment.astimezone(zone).isoformat(timespec="minutes")
