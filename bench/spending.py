@@ -108,7 +108,7 @@ async def check(connection: psycopg.AsyncConnection[tuple[object, ...]]) -> str:
         for cut in CUTS:
             found = await _row(
                 connection,
-                f"select {sums}, count(*) from {table} join cost_series using (series) where cut = %s",
+                f"select {sums}, count(*) from {table} where cut = %s",
                 mask(cut),
             )
             if not found[-1]:

@@ -57,7 +57,7 @@ FACTS: Final = Rows(CostRow, "cost_facts", "cost_id")
 _NAMES: Final = Rows(_Name, "cost_names", "id")
 _TOTALS: Final = (
     "select coalesce(sum(amount), 0), coalesce(sum(attempts), 0)::text, coalesce(sum(input_tokens), 0)::text,"
-    " coalesce(sum(output_tokens), 0)::text from cost_months join cost_series using (series) where cut = %s"
+    " coalesce(sum(output_tokens), 0)::text from cost_months where cut = %s"
 )
 
 

@@ -49,6 +49,7 @@ create index cost_series_of_project on cost_series (cut, project_id, agent_id);
 -- begin at one. `begins` is where they do.
 create table cost_months (
     series           uuid    not null,
+    cut              int     not null, -- of the series: many of them are read in the order of time
     begins           timestamptz not null,
     attempts         bigint  not null,
     estimated        bigint  not null, -- attempts whose provider did not count
@@ -61,9 +62,11 @@ create table cost_months (
     estimated_amount numeric(30, 12) not null,
     primary key (series, begins)
 ) with (fillfactor = 80);
+create index cost_months_in_time on cost_months (cut, begins);
 
 create table cost_days (
     series           uuid    not null,
+    cut              int     not null,
     begins           timestamptz not null,
     attempts         bigint  not null,
     estimated        bigint  not null,
@@ -76,9 +79,11 @@ create table cost_days (
     estimated_amount numeric(30, 12) not null,
     primary key (series, begins)
 ) with (fillfactor = 80);
+create index cost_days_in_time on cost_days (cut, begins);
 
 create table cost_quarters (
     series           uuid    not null,
+    cut              int     not null,
     begins           timestamptz not null,
     attempts         bigint  not null,
     estimated        bigint  not null,
@@ -91,7 +96,7 @@ create table cost_quarters (
     estimated_amount numeric(30, 12) not null,
     primary key (series, begins)
 );
-create index cost_quarters_in_time on cost_quarters (begins);
+create index cost_quarters_in_time on cost_quarters (cut, begins);
 
 -- What is counted besides tokens of text: sound, pictures, uses of tools. Rare, so it takes room only where it occurs.
 create table cost_uses (

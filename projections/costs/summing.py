@@ -53,10 +53,7 @@ class Row:
 
 async def booked(connection: Connection) -> Period | None:
     """From the first to the last quarter of an hour in which anything was booked; None before there is anything."""
-    query = (
-        "select min(begins), max(begins) from cost_quarters"
-        " where series = (select series from cost_series where cut = %s)"
-    )
+    query = "select min(begins), max(begins) from cost_quarters where cut = %s"
     row = await (await connection.execute(query, [mask(())])).fetchone()
     return Period(row[0].astimezone(UTC), row[1].astimezone(UTC) + QUARTER) if row and row[0] else None
 
@@ -64,13 +61,17 @@ async def booked(connection: Connection) -> Period | None:
 async def read(connection: Connection, asked: Asked, *, cursor: str | None = None, limit: int = 200) -> Page[Row]:
     """A page of a report. Reads Costs."""
     number, after = _place(asked, cursor) if cursor else (0, None)
-    series, groups = await _size(connection, asked)
+    size = await _size(connection, asked)
     found = list[Row]()
-    at_once = -(-(limit + 1) // max(1, groups))
-    while number < len(asked.periods) and len(found) <= limit and groups:
-        found += await _rows(connection, asked, range(number, number + at_once), series, after, limit + 1 - len(found))
+    at_once = -(-(limit + 1) // max(1, size.groups))
+    while number < len(asked.periods) and len(found) <= limit and size.groups:
+        numbers = range(number, number + at_once)
+        found += await _rows(connection, asked, numbers, size.series, after, limit + 1 - len(found))
         number, after, at_once = number + at_once, None, at_once * 2
-    shown = await _named(connection, await _with_uses(connection, asked, found[:limit], series))
+    shown = found[:limit]
+    if size.besides and shown:
+        shown = await _with_uses(connection, asked, shown, size.series)
+    shown = await _named(connection, shown)
     return Page(shown, _cursor(asked, shown[-1]) if len(found) > limit else None)
 
 
@@ -80,13 +81,25 @@ async def read_total(connection: Connection, asked: Asked) -> Sums:
     return found[0].sums if found else Sums()
 
 
-async def _size(connection: Connection, asked: Asked) -> tuple[int, int]:
-    """Series that have what is asked for, and groups that they make, at most."""
+@dataclass(frozen=True, slots=True)
+class _Size:
+    """How much there is to read: series that have what is asked for, groups that they make at most."""
+
+    series: int
+    groups: int
+    besides: bool
+    """Whether anything was counted besides tokens of text, by anybody."""
+
+
+async def _size(connection: Connection, asked: Asked) -> _Size:
+    groups: LiteralString = f"count(distinct {_spelled(asked.columns)})" if asked.columns else "least(1, count(*))"
+    if set(asked.columns) == set(asked.cut):
+        groups = "count(*)"  # each series is a group of its own
     query = (
-        f"select count(*), count(distinct {_spelled(asked.columns)}) from cost_series s where {_having('day', asked)}"
+        f"select count(*), {groups}, exists (select 1 from cost_uses) from cost_series s where {_having('day', asked)}"
     )
     row = await (await connection.execute(query, _values(asked))).fetchone()
-    return (row[0], row[1]) if row else (0, 0)
+    return _Size(*row) if row else _Size(0, 0, besides=False)
 
 
 async def _rows(
@@ -100,11 +113,14 @@ async def _rows(
     """The first so many rows of some periods."""
     covered = _covered(asked, numbers)
     _check([piece for _, piece in covered], series)
-    sums: LiteralString = ", ".join(f"sum(sign * {each}) as {each}" for each in SUMS)
+    signed: LiteralString = "sign * " if any(piece.sign < 0 for _, piece in covered) else ""
+    own: LiteralString = ", ".join(f"sum({signed}{each}) as {each}" for each in SUMS)
+    sums: LiteralString = ", ".join(f"sum({each}) as {each}" for each in SUMS)
+    pieces = _pieces(asked, covered, series, "c." + ", c.".join(SUMS))
     query = (
         f'select * from (select n, {_spelled(asked.columns)} collate "C" as spelled, {sums}{_also(asked.columns)}'
-        f" from ({_pieces(asked, covered, series, 'c.' + ', c.'.join(SUMS))}) as s group by n{_also(asked.columns)})"
-        " as found where (attempts <> 0 or amount <> 0) and"
+        f" from (select n, series, {own} from ({pieces}) as c group by n, series) as c join {_series(asked)}"
+        f" on s.series = c.series group by n{_also(asked.columns)}) as found where (attempts <> 0 or amount <> 0) and"
         " (%(after)s::numeric is null or n > %(first)s or (amount, spelled) < (%(after)s::numeric, %(spelled)s::text))"
         " order by n, amount desc, spelled desc limit %(limit)s"
     )
@@ -116,16 +132,14 @@ async def _rows(
 
 
 async def _with_uses(connection: Connection, asked: Asked, found: Sequence[Row], series: int) -> list[Row]:
-    """The same with what is counted besides, where anything is."""
-    any_uses = await (await connection.execute("select exists (select 1 from cost_uses)")).fetchone()
-    if not found or not any_uses or not any_uses[0]:
-        return list(found)
+    """The same with what is counted besides."""
     first, last = asked.periods.index(found[0].period), asked.periods.index(found[-1].period)
     covered = _covered(asked, range(first, last + 1))
     own = _pieces(asked, covered, series, "c.bucket, c.quantity", "cost_uses")
     query = (
-        f"select n, bucket, sum(sign * quantity)::bigint as quantity{_also(asked.columns)} from ({own}) as s"
-        f" group by n, bucket{_also(asked.columns)} having sum(sign * quantity) <> 0 order by bucket"
+        f"select n, bucket, sum(sign * quantity)::bigint as quantity{_also(asked.columns)} from ({own}) as c"
+        f" join {_series(asked)} on s.series = c.series group by n, bucket{_also(asked.columns)}"
+        " having sum(sign * quantity) <> 0 order by bucket"
     )
     async with connection.cursor(row_factory=dict_row) as reader:
         rows = await (await reader.execute(query, {**_values(asked), **_bounds(covered)})).fetchall()
@@ -171,7 +185,7 @@ def _pieces(
 
 
 def _part(asked: Asked, grain: Grain, series: int, sums: LiteralString, table: LiteralString | None) -> LiteralString:
-    shown: LiteralString = "p.n, p.sign, " + "".join(f"s.{each}, " for each in asked.columns) + sums
+    shown: LiteralString = f"p.n, p.sign, c.series, {sums}"
     bounds: LiteralString = (
         f"unnest(%({grain}_n)s::int[], %({grain}_begins)s::timestamptz[], %({grain}_ends)s::timestamptz[],"
         f" %({grain}_sign)s::int[]) as p (n, begins, ends, sign)"
@@ -179,16 +193,22 @@ def _part(asked: Asked, grain: Grain, series: int, sums: LiteralString, table: L
     span: LiteralString = "c.begins >= p.begins and c.begins < p.ends"
     if table:
         span = f"c.grain = '{grain}' and {span}"
-    if grain == "quarter" and asked.cut not in QUARTERED and series > FEW and not table:
+    elif series > FEW:
         return (
-            f"select {shown} from {bounds} cross join lateral (select * from {TABLES[grain]} c where {span} offset 0)"
-            f" as c join cost_series s on s.series = c.series where {_having(grain, asked)}"
+            f"select {shown} from {bounds} cross join lateral (select * from {TABLES[grain]} c"
+            f" where c.cut = %({grain}_cut)s and {span} offset 0) as c"
         )
     return (
-        f"select {shown} from {bounds} cross join (select * from cost_series s where {_having(grain, asked)} offset 0)"
-        f" as s cross join lateral (select * from {table or TABLES[grain]} c where c.series = s.series and {span}"
-        " offset 0) as c"
+        f"select {shown} from {bounds} cross join"
+        f" (select series from cost_series s where {_having(grain, asked)} offset 0) as s cross join lateral"
+        f" (select * from {table or TABLES[grain]} c where c.series = s.series and {span} offset 0) as c"
     )
+
+
+def _series(asked: Asked) -> LiteralString:
+    """Every series that is asked for: joined last, when each has one row for each period."""
+    cuts: LiteralString = "(%(day_cut)s, %(quarter_cut)s)"
+    return f"(select * from cost_series s where s.cut in {cuts}{asked.which.condition} offset 0) as s"
 
 
 def _having(grain: Grain, asked: Asked) -> LiteralString:

@@ -80,7 +80,7 @@ def _move(grain: Grain) -> LiteralString:
     sums: LiteralString = ", ".join(f"sum({each})" for each in SUMS)
     added: LiteralString = ", ".join(f"{each} = {table}.{each} + excluded.{each}" for each in SUMS)
     return (
-        f"insert into {table} (series, begins, {', '.join(SUMS)}) select {_SERIES}, {STEPS[grain]}, {sums}"
+        f"insert into {table} (series, cut, begins, {', '.join(SUMS)}) select {_SERIES}, {_CUT}, {STEPS[grain]}, {sums}"
         f" from changes group by {STEPS[grain]}, {_sets(_kept(grain))}"
         f" on conflict (series, begins) do update set {added}"
     )
