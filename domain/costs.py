@@ -41,10 +41,12 @@ class Cost(Aggregate):
     project_id: UUID | None
     phase: str | None
     agent_id: UUID | None
+    key_id: UUID | None
     job_id: UUID
     attempt_id: UUID
     provider: str
     model: str
+    tier: str | None
     usage: Usage | None
     lines: list[CostLine]
     amount: Amount
@@ -59,10 +61,14 @@ class Cost(Aggregate):
         project_id: UUID | None
         phase: Slug | None
         agent_id: UUID | None
+        key_id: UUID | None
+        """The access key of whoever asked, or started the agent's project; None for what nobody's key asked for."""
         job_id: UUID
         attempt_id: UUID
         provider: Slug
         model: ModelName
+        tier: Code | None
+        """The tier that the answer was served at, and billed by; None while nobody has counted."""
         usage: Usage | None
         lines: list[CostLine]
         amount: Amount
@@ -79,11 +85,12 @@ class Cost(Aggregate):
         agent_id: UUID | None
         job_id: UUID
         attempt_id: UUID
+        tier: Code | None
         usage: Usage | None
         lines: list[CostLine]
         amount: Amount
         previous: Amount
-        booked_on: Day | None = None
+        booked_on: Day
         """Where the difference counts: the day of the record, or a later one where that day's month is closed."""
 
     class ReRated(Aggregate.Event, type="cost.re_rated"):
@@ -95,6 +102,7 @@ class Cost(Aggregate):
         card: Name
         reason: Code
         by: Name
+        tier: Code | None
         usage: Usage | None
         lines: list[CostLine]
         amount: Amount
@@ -111,10 +119,12 @@ class Cost(Aggregate):
         project_id: UUID | None,
         phase: str | None,
         agent_id: UUID | None,
+        key_id: UUID | None,
         job_id: UUID,
         attempt_id: UUID,
         provider: str,
         model: str,
+        tier: str | None,
         usage: Usage | None,
         lines: list[CostLine],
         amount: Decimal,
@@ -125,6 +135,7 @@ class Cost(Aggregate):
     ) -> None:
         self.project_id, self.phase, self.agent_id = project_id, phase, agent_id
         self.job_id, self.attempt_id, self.provider, self.model = job_id, attempt_id, provider, model
+        self.key_id, self.tier = key_id, tier
         self.usage, self.lines, self.amount = usage, lines, amount
         self.estimated, self.problem = estimated, problem
         self.priced_on, self.paid_by = priced_on, paid_by
@@ -148,6 +159,7 @@ class Cost(Aggregate):
             agent_id=self.agent_id,
             job_id=self.job_id,
             attempt_id=self.attempt_id,
+            tier=usage.tier if usage else None,
             usage=usage,
             lines=lines,
             amount=amount,
@@ -171,6 +183,7 @@ class Cost(Aggregate):
             card=card,
             reason=reason,
             by=by,
+            tier=self.tier,
             usage=self.usage,
             lines=lines,
             amount=sum((line.amount for line in lines), ZERO),
@@ -181,7 +194,8 @@ class Cost(Aggregate):
         )
 
     @event(Corrected)
-    def _corrected(self, usage: Usage | None, lines: list[CostLine], amount: Decimal) -> None:
+    def _corrected(self, tier: str | None, usage: Usage | None, lines: list[CostLine], amount: Decimal) -> None:
+        self.tier = tier
         self.usage, self.lines, self.amount = usage, lines, amount
         self.estimated, self.problem = False, None
 

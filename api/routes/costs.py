@@ -20,7 +20,7 @@ Word = Annotated[str | None, Query(max_length=200)]
 Day = Annotated[date | None, Query(description="A day in UTC, included")]
 
 
-async def wanted_costs(
+async def wanted_costs(  # noqa: PLR0913, PLR0917 -- one parameter each
     project_id: UUID | None = None,
     phase: Word = None,
     agent_id: UUID | None = None,
@@ -28,12 +28,14 @@ async def wanted_costs(
     model: Word = None,
     first_day: Day = None,
     last_day: Day = None,
+    key_id: UUID | None = None,
+    tier: Word = None,
 ) -> CostFilter:
     """Which costs are asked for."""
     if first_day is not None and last_day is not None and first_day > last_day:
         message = f"this is before first_day, {first_day}: no day lies between the two"
         raise Invalid([{"in": "query", "field": "last_day", "message": message, "code": "days"}])
-    return CostFilter(project_id, phase, agent_id, provider, model, first_day, last_day)
+    return CostFilter(project_id, phase, agent_id, provider, model, first_day, last_day, key_id, tier)
 
 
 Wanted = Annotated[CostFilter, Depends(wanted_costs)]
@@ -43,7 +45,7 @@ Wanted = Annotated[CostFilter, Depends(wanted_costs)]
 async def get_costs(
     looking: Looking, wanted: Wanted, by: By = "project", cursor: Cursor = None, limit: Limit = 50
 ) -> Response:
-    """Sums by project, phase, agent, provider, model or day, the dearest first, and the sum of all."""
+    """Sums by project, phase, agent, provider, model, key, tier or day, the dearest first, and the sum of all."""
     return await show_totals(looking, by, wanted, key=wanted.project_id, cursor=cursor, limit=limit)
 
 

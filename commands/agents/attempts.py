@@ -67,7 +67,7 @@ class NextAttempt:
             messages=None,
             not_before=None,
             min_output_tokens=None,
-            key_id=None,
+            key_id=self.project.key_id,
             deadline=None,
             fallbacks=distinct(Target(provider=self.ai.provider, model=self.ai.model), self.ai.fallbacks),
         )

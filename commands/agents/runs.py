@@ -159,7 +159,7 @@ def retry_agent(command: RetryAgent, work: UnitOfWork) -> None:
         project.ai_for(each.name, each.definition.ai)
     _run_again(agent, project, work)
     if ended:
-        project.start()
+        project.start(work.key_id or project.key_id)
 
 
 def _run_again(agent: Agent, project: Project, work: UnitOfWork) -> None:

@@ -76,7 +76,7 @@ def start_project(command: StartProject, work: UnitOfWork) -> None:
     project = work.get(Project, command.project_id)
     for agent in agents_of(project, work):
         project.ai_for(agent.name, agent.definition.ai)
-    project.start()
+    project.start(work.key_id)
 
 
 @handler

@@ -24,6 +24,7 @@ class Project(Aggregate):
     settings: ProjectSettings
     phases: list[str]
     phase: str | None
+    key_id: UUID | None
     """The phase that runs, or that the next start begins with; None before the first start."""
     agents: dict[str, AgentNode]
     """By name, dependencies before those that wait for them."""
@@ -73,6 +74,8 @@ class Project(Aggregate):
         """The project runs, beginning with this phase."""
 
         phase: Slug
+        key_id: UUID | None
+        """The access key of whoever started it: what its agents spend is asked for by that key."""
 
     class Paused(Aggregate.Event, type="project.paused"):
         """Nothing new is started until the project is resumed; what runs may end."""
@@ -155,6 +158,7 @@ class Project(Aggregate):
         self.project_id, self.name, self.ai, self.quality, self.settings = project_id, name, ai, quality, settings
         self.status: ProjectStatus = "created"
         self.phases, self.phase, self.agents, self.inputs, self.was_initialized = [], None, {}, [], False
+        self.key_id = None
 
     def add_phase(self, name: str) -> None:
         self._must_be(*EDITABLE, to="get another phase")
@@ -228,10 +232,10 @@ class Project(Aggregate):
 
     # --- decisions: life ---
 
-    def start(self) -> None:
+    def start(self, key_id: UUID | None) -> None:
         self._must_be("initialized", to="be started")
         self._check_runnable()
-        self.trigger_event(Project.Started, phase=self.phase or self.phases[0])
+        self.trigger_event(Project.Started, phase=self.phase or self.phases[0], key_id=key_id)
 
     def pause(self, reason: str, note: str | None) -> None:
         self._must_be("running", to="be paused")
@@ -345,8 +349,8 @@ class Project(Aggregate):
         self.status, self.inputs, self.was_initialized = "initialized", inputs, True
 
     @event(Started)
-    def _started(self, phase: str) -> None:
-        self.status, self.phase = "running", phase
+    def _started(self, phase: str, key_id: UUID | None) -> None:
+        self.status, self.phase, self.key_id = "running", phase, key_id
 
     @event(Paused)
     def _paused(self) -> None:

@@ -53,7 +53,7 @@ def stage_running_project(command: StageRunningProject, work: UnitOfWork) -> Non
         retries=None,
     )
     project.initialize([])
-    project.start()
+    project.start(None)
     agent.make_ready()
     agent.start()
     work.add(project)

@@ -1,5 +1,6 @@
-"""Costs as they are asked for: facts with their lines, and sums by project, phase, agent, provider, model and day."""
+"""Costs as they are asked for: facts with their lines, and sums by who, what, whose key and when."""
 
+from projections.costs.asking import Asked, Group, Said, Which, groups_of
 from projections.costs.facts import Costs
 from projections.costs.reports import (
     CostFact,
@@ -10,5 +11,25 @@ from projections.costs.reports import (
     cost_total,
     cost_totals,
 )
+from projections.costs.summing import Row, Sums, booked, read, read_total
 
-__all__ = ["CostFact", "CostFilter", "CostTotal", "Costs", "GroupBy", "cost_facts", "cost_total", "cost_totals"]
+__all__ = [
+    "Asked",
+    "CostFact",
+    "CostFilter",
+    "CostTotal",
+    "Costs",
+    "Group",
+    "GroupBy",
+    "Row",
+    "Said",
+    "Sums",
+    "Which",
+    "booked",
+    "cost_facts",
+    "cost_total",
+    "cost_totals",
+    "groups_of",
+    "read",
+    "read_total",
+]

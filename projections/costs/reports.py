@@ -1,20 +1,23 @@
 """Answers "what was spent on what?" from the sums, and "why?" from single facts with their positions in the log."""
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from datetime import date
-from typing import Final, Literal, LiteralString
+from datetime import date, timedelta
+from typing import Any, Final, Literal
 from uuid import UUID
 
 from domain.costs import CostLine
 from domain.pricing import Usage
-from domain.values import ZERO, Instant, Money
-from projections.listing import Listing
+from domain.values import Instant, Money
+from projections.costs.asking import Asked, Which
+from projections.costs.calendar import Period, after, begun, moment_of, periods, zone_of
+from projections.costs.summing import Row, Sums, booked, read, read_total
+from projections.costs.sums import DIMENSIONS, SUMS
+from projections.listing import Listing, bounded
 from projections.paging import Page
 from projections.projector import Connection
 from projections.views import View
 
-GroupBy = Literal["project", "phase", "agent", "provider", "model", "day"]
+GroupBy = Literal["project", "phase", "agent", "provider", "model", "key", "tier", "day"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,13 @@ class CostFilter:
     model: str | None = None
     first_day: date | None = None
     last_day: date | None = None
+    key_id: UUID | None = None
+    tier: str | None = None
+
+    @property
+    def which(self) -> Which:
+        """The same without days."""
+        return Which(self.project_id, self.phase, self.agent_id, self.provider, self.model, self.key_id, self.tier)
 
 
 class CostTotal(View):
@@ -38,6 +48,8 @@ class CostTotal(View):
     agent_id: UUID | None = None
     provider: str | None = None
     model: str | None = None
+    key_id: UUID | None = None
+    tier: str | None = None
     day: date | None = None
     name: str | None = None
     """Of the project or the agent; None for what belongs to none."""
@@ -48,9 +60,13 @@ class CostTotal(View):
     output_tokens: int
     cached_tokens: int
     """Of the input, what a cache served."""
+    cache_write_tokens: int
+    """Of the input, what was written to a cache."""
     reasoning_tokens: int
     """Of the output, as far as providers say."""
     amount: Money
+    estimated_amount: Money
+    """Of the amount, what stands at the most that it can have cost."""
 
 
 class CostFact(View):
@@ -63,10 +79,14 @@ class CostFact(View):
     project_id: UUID | None
     phase: str | None
     agent_id: UUID | None
+    key_id: UUID | None
+    """The access key of whoever asked, or started the project."""
     job_id: UUID
     attempt_id: UUID
     provider: str
     model: str
+    tier: str | None
+    """As served; null while nobody has counted."""
     input_tokens: int | None
     output_tokens: int | None
     cached_tokens: int | None
@@ -81,51 +101,8 @@ class CostFact(View):
 
 
 EVERYTHING: Final = CostFilter()
-_FILTERS: Final[Mapping[str, LiteralString]] = {
-    "project_id": "project_id = %(project_id)s",
-    "phase": "phase = %(phase)s",
-    "agent_id": "agent_id = %(agent_id)s",
-    "provider": "provider = %(provider)s",
-    "model": "model = %(model)s",
-    "first_day": "day >= %(first_day)s",
-    "last_day": "day <= %(last_day)s",
-}
-_SUMS: Final = (
-    "sum(attempts)::bigint as attempts, sum(estimated)::bigint as estimated,"
-    " sum(input_tokens)::bigint as input_tokens, sum(output_tokens)::bigint as output_tokens,"
-    " sum(cached_tokens)::bigint as cached_tokens, sum(reasoning_tokens)::bigint as reasoning_tokens,"
-    " sum(amount) as amount"
-)
-
-
-DEAREST: Final[Mapping[LiteralString, LiteralString]] = {"amount": "numeric", "spelled": "text"}
-IN_ORDER: Final[Mapping[LiteralString, LiteralString]] = {"spelled": "text"}
-
-
-def _report(
-    name: str, columns: LiteralString, spelled: LiteralString, named: LiteralString = "null::uuid"
-) -> Listing[CostTotal]:
-    """Sums grouped by some columns; `spelled` is the group as one text, which makes the order unique."""
-    return Listing(
-        name=f"costs by {name}",
-        query=f"select sums.*, names.name from (select {columns}, coalesce({spelled}, '') collate \"C\" as spelled,"
-        f" {named} as named, {_SUMS} from cost_rollups where {{filters}} group by {columns}) as sums"
-        " left join cost_names as names on names.id = sums.named where {after} order by {order}",
-        row=CostTotal.model_validate,
-        order=IN_ORDER if name == "day" else DEAREST,
-        filters=_FILTERS,
-        descending=name != "day",
-    )
-
-
-REPORTS: Final[Mapping[GroupBy, Listing[CostTotal]]] = {
-    "project": _report("project", "project_id", "project_id::text", "project_id"),
-    "phase": _report("phase", "project_id, phase", "concat_ws('/', project_id::text, phase)", "project_id"),
-    "agent": _report("agent", "project_id, agent_id", "concat_ws('/', project_id::text, agent_id::text)", "agent_id"),
-    "provider": _report("provider", "provider", "provider"),
-    "model": _report("model", "provider, model", "provider || '/' || model"),
-    "day": _report("day", "day", "day::text"),
-}
+EVERY_DAY: Final = 100_000
+"""Days that a list of them goes through, page by page: more than a log will ever have."""
 
 
 async def cost_totals(
@@ -137,37 +114,61 @@ async def cost_totals(
     limit: int = 50,
 ) -> Page[CostTotal]:
     """Sums by group, the dearest first; days in their order. Reads Costs."""
-    return await REPORTS[by].page(connection, asdict(wanted), cursor=cursor, limit=limit)
-
-
-_ALL: Final = Listing[CostTotal](
-    name="costs in all",
-    query=f"select * from (select 1 as one, count(*) as groups, {_SUMS} from cost_rollups where {{filters}}) as sums"
-    " where groups > 0 and {after} order by {order}",
-    row=CostTotal.model_validate,
-    order={"one": "bigint"},
-    filters=_FILTERS,
-)
+    asked = await _asked(connection, wanted, by)
+    if asked is None:
+        return Page([], None)
+    page = await read(connection, asked, cursor=cursor, limit=bounded(limit))
+    return Page([_total(each, by) for each in page.items], page.next)
 
 
 async def cost_total(connection: Connection, wanted: CostFilter = EVERYTHING) -> CostTotal:
     """The sum of everything that is asked for. Reads Costs."""
-    found = (await _ALL.page(connection, asdict(wanted), cursor=None, limit=1)).items
-    nothing = CostTotal(
-        attempts=0, estimated=0, input_tokens=0, output_tokens=0, cached_tokens=0, reasoning_tokens=0, amount=ZERO
-    )
-    return found[0] if found else nothing
+    asked = await _asked(connection, wanted)
+    sums = await read_total(connection, asked) if asked else Sums()
+    return CostTotal(**{each: getattr(sums, each) for each in SUMS})
+
+
+async def _asked(connection: Connection, wanted: CostFilter, by: GroupBy | None = None) -> Asked | None:
+    """The same as a report asks it, no further than anything is booked; None where nothing can be."""
+    span = await booked(connection)
+    if span is None:
+        return None
+    utc = zone_of("UTC")
+    first = moment_of(wanted.first_day, utc) if wanted.first_day else begun(span.begins, "month", utc)
+    ends = after(begun(span.ends, "month", utc), "month", utc)
+    if wanted.last_day and wanted.last_day < ends.date():
+        ends = moment_of(wanted.last_day, utc) + timedelta(days=1)
+    first = max(first, begun(span.begins, "month", utc))
+    if first >= ends:
+        return None
+    if by == "day":
+        return Asked(periods(first, ends, "day", utc, most=EVERY_DAY), (), wanted.which)
+    return Asked([Period(first, ends)], (by,) if by else (), wanted.which)
+
+
+def _total(row: Row, by: GroupBy) -> CostTotal:
+    shown: dict[str, Any] = {each: getattr(row.sums, each) for each in SUMS}
+    if by == "day":
+        return CostTotal(**shown, day=row.period.begins.date())
+    name = row.names.get("agent_id" if by == "agent" else "project_id")
+    return CostTotal(**shown, **row.values, name=name)  # pyright: ignore[reportArgumentType] -- the same names
 
 
 _FACTS: Final = Listing[CostFact](
     name="cost facts",
-    query="select position, corrected_at, recorded_at, project_id, phase, agent_id, job_id, attempt_id, provider,"
-    " model, input_tokens, output_tokens, cached_tokens, reasoning_tokens, amount, estimated, problem, usage, lines"
-    " from cost_facts"
+    query="select position, corrected_at, recorded_at, project_id, phase, agent_id, key_id, job_id, attempt_id,"
+    " provider, model, tier, input_tokens, output_tokens, cached_tokens, reasoning_tokens, amount,"
+    " estimated, problem, usage, lines from cost_facts"
     " where {filters} and {after} order by {order}",
     row=lambda row: CostFact.model_validate(row, strict=False),  # JSON has no decimals inside strict lines
     order={"position": "bigint"},
-    filters={**_FILTERS, "job_id": "job_id = %(job_id)s", "attempt_id": "attempt_id = %(attempt_id)s"},
+    filters={
+        **{name: f"{name} = %({name})s" for name in DIMENSIONS},
+        "first_day": "recorded_at >= (%(first_day)s::date)::timestamp at time zone 'UTC'",
+        "last_day": "recorded_at < (%(last_day)s::date + 1)::timestamp at time zone 'UTC'",
+        "job_id": "job_id = %(job_id)s",
+        "attempt_id": "attempt_id = %(attempt_id)s",
+    },
 )
 
 

@@ -61,10 +61,12 @@ class CostFact(BaseModel):
     project_id: UUID | None
     phase: str | None = Field(description="Null in a change: take it from the recorded fact of the cost_id.")
     agent_id: UUID | None
+    key_id: UUID | None = Field(description="Access key of whoever asked. Null in a change, or where none did.")
     job_id: UUID
     attempt_id: UUID = Field(description="One attempt is paid for once.")
     provider: str | None = Field(description="Null in a change: take it from the recorded fact of the cost_id.")
     model: str | None = Field(description="Null in a change: take it from the recorded fact of the cost_id.")
+    tier: str | None = Field(description="As the answer was served and billed; null while nobody has counted.")
     input_tokens: int | None = Field(description="Null while nobody has counted them.")
     output_tokens: int | None = Field(description="Null while nobody has counted them.")
     cached_tokens: int | None = Field(description="Of the input, what a cache served.")
@@ -85,6 +87,7 @@ def fact_of(stored: StoredEvent) -> CostFact | None:
             own = {
                 "kind": "recorded",
                 "phase": event.phase,
+                "key_id": event.key_id,
                 "provider": event.provider,
                 "model": event.model,
                 "delta": event.amount,
@@ -92,12 +95,11 @@ def fact_of(stored: StoredEvent) -> CostFact | None:
                 "booked_on": stored.recorded_at.astimezone(UTC).date(),
             }
         case Cost.Corrected() as event:
-            unsaid = {"phase": None, "provider": None, "model": None}
-            booked_on = event.booked_on or stored.recorded_at.astimezone(UTC).date()
+            unsaid = {"phase": None, "key_id": None, "provider": None, "model": None}
             own = {"kind": "corrected", **unsaid, "delta": event.amount - event.previous, "estimated": False}
-            own["booked_on"] = booked_on
+            own["booked_on"] = event.booked_on
         case Cost.ReRated() as event:
-            unsaid = {"phase": None, "provider": None, "model": None}
+            unsaid = {"phase": None, "key_id": None, "provider": None, "model": None}
             own = {"kind": "re_rated", **unsaid, "delta": event.amount - event.previous, "estimated": False}
             own["booked_on"] = event.booked_on
         case _:
@@ -114,6 +116,7 @@ def fact_of(stored: StoredEvent) -> CostFact | None:
             "agent_id": event.agent_id,
             "job_id": event.job_id,
             "attempt_id": event.attempt_id,
+            "tier": event.tier,
             "input_tokens": usage.input_tokens if usage else None,
             "output_tokens": usage.output_tokens if usage else None,
             "cached_tokens": usage.cached_tokens if usage else None,

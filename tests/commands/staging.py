@@ -89,7 +89,7 @@ def stage_agent_job(command: StageAgentJob, work: UnitOfWork) -> None:
         retries=None,
     )
     project.initialize([])
-    project.start()
+    project.start(None)
     agent.make_ready()
     agent.start()
     work.add(project)

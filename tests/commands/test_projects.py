@@ -166,7 +166,7 @@ async def test_a_project_runs_pauses_and_goes_on(story: Story) -> None:
     await story.when(PauseProject(project_id=project))
     story.then_refused(Refused, code="wrong_status", saying="it must be running to be paused")
     await story.when(StartProject(project_id=project))
-    assert story.then("project.started") == [{"phase": "write"}]
+    assert story.then("project.started") == [{"phase": "write", "key_id": None}]
     await story.when(PauseProject(project_id=project, note="lunch"))
     (paused,) = story.then("project.paused")
     assert paused["reason"] == "requested"

@@ -201,7 +201,7 @@ async def test_one_phase_is_reset_with_everything_after_it(story: Story) -> None
     said, *_ = story.then("project.reset", "agent.reset", "agent.reset")
     assert (said["phase"], sorted(said["agents"])) == ("check", ["four", "three"])
     await story.when(StartProject(project_id=project))
-    assert story.then("project.started") == [{"phase": "check"}]
+    assert story.then("project.started") == [{"phase": "check", "key_id": None}]
     await story.when(ResetProject(project_id=project))
     story.then_refused(Refused, code="wrong_status")
 
@@ -215,7 +215,7 @@ async def test_everything_is_reset_and_begins_with_the_first_phase(story: Story)
     said, *_ = story.then("project.reset", "agent.reset", "agent.reset")
     assert (said["what"], said["phase"]) == ("all", "write")
     await story.when(StartProject(project_id=project))
-    assert story.then("project.started") == [{"phase": "write"}]
+    assert story.then("project.started") == [{"phase": "write", "key_id": None}]
     assert [an_agent(story, name).run for name in ("one", "two", "three")] == [2, 2, 1]
 
 

@@ -72,7 +72,7 @@ SETTLE = SettleFailedAgent(project_id=PROJECT, agent_id=STREAM)
 @pytest.mark.parametrize(
     ("kind", "data", "commands"),
     [
-        (Project.Started, {"phase": "write"}, [CHECK, MARK]),
+        (Project.Started, {"phase": "write", "key_id": None}, [CHECK, MARK]),
         (Project.Resumed, {}, [CHECK, MARK, StartReadyAgents(project_id=PROJECT)]),
         (Project.PhaseAdvanced, {"from_phase": "write", "to_phase": "check"}, [CHECK, MARK]),
         (Project.PhaseReopened, {"from_phase": "check", "to_phase": "write"}, [MARK]),
