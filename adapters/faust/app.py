@@ -171,9 +171,11 @@ class FaustConsumption:
             stopped = asyncio.create_task(app.wait_until_stopped())
             await asyncio.wait([stopped, told.failed], return_when=asyncio.FIRST_COMPLETED)
         finally:
-            if stopped:
-                stopped.cancel()
             await _to_its_end(asyncio.create_task(self._stop(app, starting)))
+            if stopped:
+                # Not earlier: cancelled, it would leave a task of its own behind that waits for ever.
+                await asyncio.wait([stopped], timeout=STOP_SECONDS)
+                stopped.cancel()
         if told.failed.done():
             raise told.failed.result()
         raise BrokerAway(f"Faust stopped: {app.crash_reason!r}"[:300]) from app.crash_reason
@@ -186,11 +188,15 @@ class FaustConsumption:
         # Taken before the stop, which forgets them.
         producer: AIOKafkaProducer | None = getattr(app.producer, "_producer", None)
         thread: Any = getattr(app._consumer, "_thread", None)  # noqa: SLF001 -- the property would make a new one
+        calls: Any = getattr(app._consumer, "_method_queue", None)  # noqa: SLF001 -- the same
         # A broker that is away must not keep us. A cancellation in here is one that Faust's services give one another
         # when they crash: nobody else knows of this task.
         with contextlib.suppress(Exception, asyncio.CancelledError):
             async with asyncio.timeout(STOP_SECONDS):
                 await app.stop()
+        with contextlib.suppress(Exception, asyncio.CancelledError):
+            if calls is not None:  # a consumer that crashed does not stop it: its tasks would wait for ever
+                await calls.stop()
         with contextlib.suppress(Exception, asyncio.CancelledError):
             if thread is not None:
                 await end_thread(thread)

@@ -132,6 +132,24 @@ async def test_what_the_taker_raises_ends_the_run_and_leaves_no_thread(
     assert threading.active_count() == before
 
 
+@pytest.mark.parametrize(
+    ("fails", "waiting"), [(True, "MethodQueueWorker"), (False, "Event.wait")], ids=["crashed", "cancelled"]
+)
+async def test_a_run_leaves_nothing_behind_that_waits_for_ever(
+    kafka_server: str, kafka_prefix: str, outlet: KafkaOutlet, fails: bool, waiting: str
+) -> None:
+    await write(outlet, kafka_prefix)
+    before = asyncio.all_tasks()
+    taker = Taker(fails=fails)
+    task = asyncio.create_task(member(kafka_server, kafka_prefix).run(taker))
+    if not fails:
+        await taker.has(100)
+        task.cancel()
+    await asyncio.wait([task])
+    await asyncio.sleep(0.1)  # what was told to end has its turn
+    assert not [each for each in map(str, asyncio.all_tasks() - before) if waiting in each]
+
+
 async def test_a_run_that_is_cancelled_while_it_starts_leaves_no_member_behind(
     kafka_server: str, kafka_prefix: str, outlet: KafkaOutlet
 ) -> None:
