@@ -1,6 +1,6 @@
 """The tables of LLM jobs: a batch reads the jobs that it touches, folds its events, writes them back at once."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
@@ -114,28 +114,31 @@ async def _write_jobs(connection: Connection, batch: Sequence[Applied]) -> None:
     older = {each.stored.stream_id for each in batch} - born
     jobs = {row.job_id: row for row in await JOBS.load(connection, older)}
     attempts = {(row.job_id, row.attempt): row for row in await ATTEMPTS.load(connection, older, "job_id")}
+    lanes: dict[UUID, _Lane] = {}
     for each in batch:
         _apply(each, jobs, attempts)
+        if row := jobs.get(each.stored.stream_id):
+            _line_up(row, lanes, is_new=isinstance(each.event, LlmJob.Queued))
+    if lanes:
+        await connection.execute(_LANE, [as_json(list(lanes.values()))])
     touched = {each.stored.stream_id for each in batch}
-    await _write_lanes(connection, [row for key, row in jobs.items() if key in touched and row.status == "queued"])
     await JOBS.save(connection, (row for key, row in jobs.items() if key in touched))
     await ATTEMPTS.save(connection, attempts.values())
 
 
-async def _write_lanes(connection: Connection, queued: Iterable[JobRow]) -> None:
-    """Where jobs wait, as they are now: a job may go on at another provider."""
-    lanes: dict[UUID, _Lane] = {}
-    for row in queued:
-        row.lane = lane_of(row.project_id, row.priority, row.provider, row.model, row.key_id)
-        lanes[row.lane] = _Lane(
-            row.lane,
-            share_of(row.project_id, row.key_id),
-            row.project_id,
-            row.priority,
-            slots_of(row.provider, row.model, row.project_id, row.key_id),
-        )
-    if lanes:
-        await connection.execute(_LANE, [as_json(list(lanes.values()))])
+def _line_up(row: JobRow, lanes: dict[UUID, _Lane], *, is_new: bool) -> None:
+    """In the lane of its like; whoever goes on at another provider changes to another one."""
+    lane = lane_of(row.project_id, row.priority, row.provider, row.model, row.key_id)
+    if not is_new and lane == row.lane:
+        return
+    row.lane = lane
+    lanes[lane] = _Lane(
+        lane,
+        share_of(row.project_id, row.key_id),
+        row.project_id,
+        row.priority,
+        slots_of(row.provider, row.model, row.project_id, row.key_id),
+    )
 
 
 async def _write_rules(connection: Connection, numbers: Mapping[str, int]) -> None:

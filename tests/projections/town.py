@@ -64,7 +64,7 @@ from domain.providers import ProviderConfig
 from domain.values import AiConfig
 from tests.commands.staging import admit, complete, fail
 from tests.projections.playing import Play
-from tests.projections.queueing import queueing
+from tests.projections.queueing import choosing, queueing
 from tests.support.story import Story, telling
 
 A = TypeVar("A", bound=Aggregate)
@@ -127,6 +127,7 @@ class Town(Play):
 
     async def _settle(self) -> None:
         await self.send(ChangeCostSettings(shape=False))
+        await choosing(self)
         await self.send(OpenBudget(scope=Scope(kind="global"), limit=Decimal(400)))
         await self.send(RegisterProvider(name="scripted", kind="scripted"))
         for name in ("reader", "old-hand"):
