@@ -49,7 +49,7 @@ class JobRow:
     waits_since: datetime
     """For its next attempt."""
     lane: UUID
-    """Of those that wait for the same."""
+    """Of those that wait for the same; nobody's, until it has been lined up."""
     status: JobStatus = "queued"
     attempt: int = 0
     due_at: datetime | None = None
@@ -118,7 +118,7 @@ class AttemptRow:
 def new_job(event: LlmJob.Queued, stored: StoredEvent) -> JobRow:
     """A job as it enters the queue."""
     ready_at = max(stored.recorded_at, event.not_before or stored.recorded_at)
-    row = JobRow(
+    return JobRow(
         job_id=stored.stream_id,
         project_id=event.project_id,
         phase=event.phase,
@@ -146,8 +146,6 @@ def new_job(event: LlmJob.Queued, stored: StoredEvent) -> JobRow:
         waits_since=ready_at,
         lane=NOBODY,
     )
-    choose_lane(row)
-    return row
 
 
 def new_attempt(event: LlmJob.Admitted, stored: StoredEvent, job: JobRow) -> AttemptRow:
@@ -185,12 +183,6 @@ def targets_of(row: JobRow) -> Sequence[tuple[str, str]]:
     route = [(row.provider, row.model), *((each["provider"], each["model"]) for each in row.fallbacks)]
     turn = route.index((row.target_provider, row.target_model))
     return (*route[turn:], *route[:turn])
-
-
-def choose_lane(row: JobRow) -> None:
-    """Where it waits, when it waits: a job may go on at another provider."""
-    if row.status == "queued":
-        row.lane = lane_of(row.project_id, row.priority, targets_of(row), row.key_id)
 
 
 @lru_cache(4096)

@@ -1,6 +1,6 @@
 """The tables of LLM jobs: a batch reads the jobs that it touches, folds its events, writes them back at once."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
@@ -15,7 +15,6 @@ from projections.llm_jobs.rows import (
     bury_or_revive,
     change_attempt,
     change_job,
-    choose_lane,
     new_attempt,
     new_job,
     share_of,
@@ -124,29 +123,33 @@ async def _write_jobs(connection: Connection, batch: Sequence[Applied]) -> None:
     older = {each.stored.stream_id for each in batch} - born
     jobs = {row.job_id: row for row in await JOBS.load(connection, older)}
     attempts = {(row.job_id, row.attempt): row for row in await ATTEMPTS.load(connection, older, "job_id")}
+    lanes: dict[UUID, _Lane] = {}
     for each in batch:
         _apply(each, jobs, attempts)
+        if row := jobs.get(each.stored.stream_id):
+            _line_up(row, lanes)
+    if lanes:
+        await connection.execute(_LANE, [as_json(list(lanes.values()))])
     touched = {each.stored.stream_id for each in batch}
-    await _write_lanes(connection, [row for key, row in jobs.items() if key in touched and row.status == "queued"])
     await JOBS.save(connection, (row for key, row in jobs.items() if key in touched))
     await ATTEMPTS.save(connection, attempts.values())
 
 
-async def _write_lanes(connection: Connection, queued: Iterable[JobRow]) -> None:
-    """What jobs of one lane have in common."""
-    lanes: dict[UUID, _Lane] = {}
-    for row in queued:
-        if row.lane not in lanes:
-            lanes[row.lane] = _Lane(
-                row.lane,
-                share_of(row.project_id, row.key_id),
-                row.project_id,
-                row.key_id,
-                row.priority,
-                [{"provider": provider, "model": model} for provider, model in targets_of(row)],
-            )
-    if lanes:
-        await connection.execute(_LANE, [as_json(list(lanes.values()))])
+def _line_up(row: JobRow, lanes: dict[UUID, _Lane]) -> None:
+    """In the lane of its like, when it waits; whoever goes on at another provider changes to another one."""
+    targets = targets_of(row)
+    lane = lane_of(row.project_id, row.priority, targets, row.key_id)
+    if row.status != "queued" or lane == row.lane:
+        return
+    row.lane = lane
+    lanes[lane] = _Lane(
+        lane,
+        share_of(row.project_id, row.key_id),
+        row.project_id,
+        row.key_id,
+        row.priority,
+        [{"provider": provider, "model": model} for provider, model in targets],
+    )
 
 
 async def _write_rules(connection: Connection, numbers: Mapping[str, int]) -> None:
@@ -168,4 +171,3 @@ def _apply(each: Applied, jobs: dict[UUID, JobRow], attempts: dict[tuple[UUID, i
         change_attempt(row, event, stored)
     change_job(job, event, stored)
     bury_or_revive(job, event, stored)
-    choose_lane(job)

@@ -15,13 +15,18 @@ from domain.llm_jobs.settings import ModelCalls
 from tests.projections.playing import Play
 
 
+async def choosing(play: Play) -> None:
+    """Before anything else, so that there is something to see at every moment."""
+    models = (ModelCalls(provider="scripted", model="big", most=1),)
+    await play.send(ChangeExecutionSettings(per_provider=4, models=models))
+
+
 async def queueing(play: Play) -> None:
     """At the end of a town, so that towns stay as they were."""
     late, dead = play.story.id("late"), play.story.id("dead")
     said: dict[str, Any] = {"messages": [ChatMessage(role="user", content="whispered")], "model": "scripted-small"}
     soon = play.story.clock.now + timedelta(minutes=1)
     for command in (
-        ChangeExecutionSettings(per_provider=4, models=(ModelCalls(provider="scripted", model="big", most=1),)),
         ChangeExecutionSettings(weight=2, per_provider=8),
         QueueLlmJob(job_id=late, provider="scripted", deadline=soon, **said),
         QueueLlmJob(job_id=dead, provider="scripted", **said),

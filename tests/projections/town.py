@@ -67,7 +67,7 @@ from domain.values import AiConfig
 from tests.commands.staging import admit, complete, fail
 from tests.projections.outage import outage
 from tests.projections.playing import Play
-from tests.projections.queueing import queueing
+from tests.projections.queueing import choosing, queueing
 from tests.projections.repricing import bring_cards, think_again
 from tests.support.story import Story, telling
 
@@ -134,6 +134,7 @@ class Town(Play):
         for tries in (3, 2):
             await self.send(ChangeHealthSettings(rules=HealthRules(tries_per_target=tries)))
         await bring_cards(self)
+        await choosing(self)
         await self.send(OpenBudget(scope=Scope(kind="global"), limit=Decimal(400)))
         await self.send(RegisterProvider(name="scripted", kind="scripted"))
         await outage(self.story, self.send, WHISPER)
