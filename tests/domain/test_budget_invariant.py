@@ -36,7 +36,7 @@ STREAM = budget_id(SCOPE)
 DAY = Window(kind="day", time_zone="Europe/Berlin")
 ROLLING = Window(kind="rolling", hours=24)
 AMOUNTS = st.decimals(min_value=0, max_value=3, places=12) | st.integers(0, 3).map(Decimal)
-LIMITS = AMOUNTS.map(lambda each: each * 4)
+LIMITS = AMOUNTS.map(lambda each: 2 + each * 4)
 TOKENS = st.integers(0, 300)
 CHARGES = st.builds(Charge, usd=AMOUNTS, input_tokens=TOKENS, output_tokens=TOKENS)
 SHARES = st.decimals(min_value=0, max_value=1, places=2)
@@ -94,7 +94,7 @@ class Made:
 class Books(RuleBasedStateMachine):
     """A budget with limits in three units and three kinds of windows, beside a list of everything that was held."""
 
-    @initialize(begin=st.sampled_from(BEGINNINGS), usd=LIMITS, daily=LIMITS, tokens=st.integers(0, 2_000))
+    @initialize(begin=st.sampled_from(BEGINNINGS), usd=LIMITS, daily=LIMITS, tokens=st.integers(500, 4_000))
     def opened(self, begin: datetime, usd: Decimal, daily: Decimal, tokens: int) -> None:
         self.now = begin
         self.made: dict[UUID, Made] = {}
@@ -254,7 +254,7 @@ class Books(RuleBasedStateMachine):
         self.made[attempt].spent, self.made[attempt].expired = spent, False
         self.follow()
 
-    @rule(data=st.data(), limit=AMOUNTS, times=st.sampled_from([1, 300]))
+    @rule(data=st.data(), limit=AMOUNTS | LIMITS, times=st.sampled_from([1, 300]))
     def change_limit(self, data: st.DataObject, limit: Decimal, times: int) -> None:
         known = self.budget.limits[data.draw(st.sampled_from(sorted(self.budget.limits)))]
         wanted = limit if known.unit == "usd" else (limit * times).to_integral_value(ROUND_FLOOR)
