@@ -330,7 +330,7 @@ class Budget(Ledger, Aggregate):
 
     @event(Settled)
     def _settled(self, attempt_id: UUID, amount: Decimal, input_tokens: int, output_tokens: int) -> None:
-        spent = Charge.model_construct(usd=amount, input_tokens=input_tokens, output_tokens=output_tokens)
+        spent = Charge(usd=amount, input_tokens=input_tokens, output_tokens=output_tokens)
         self._end_hold(attempt_id, spent)
 
     @event(Released)

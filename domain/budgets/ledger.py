@@ -27,10 +27,7 @@ class Hold(Value):
     @property
     def charge(self) -> Charge:
         """All that is held."""
-        # Constructed, not validated: it was validated as part of this.
-        return Charge.model_construct(
-            usd=self.amount, input_tokens=self.input_tokens, output_tokens=self.output_tokens
-        )
+        return Charge(usd=self.amount, input_tokens=self.input_tokens, output_tokens=self.output_tokens)
 
     def facts(self) -> dict[str, Any]:
         """What an event says of it when it ends."""
