@@ -116,11 +116,13 @@ def job_id(agent: UUID, run: int, attempt: int) -> UUID:
     return derived_id("llm-job", agent, run, attempt)
 
 
+@lru_cache(4096)
 def attempt_id(job: UUID, attempt: int) -> UUID:
     """One attempt of a job against a provider: what a hold is for and what the provider is told."""
     return derived_id("attempt", job, attempt)
 
 
+@lru_cache(4096)
 def cost_id(attempt: UUID) -> UUID:
     """The cost of one attempt."""
     return derived_id("cost", attempt)

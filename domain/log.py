@@ -49,7 +49,7 @@ def _is_key(key: str) -> bool:
 
 def _is_fine(value: Any) -> bool:
     """What `_check` has nothing against, said without building a path: true of nearly all that is ever written."""
-    kind: type[object] = type(value)
+    kind = value.__class__
     if kind is str:
         return "\0" not in value
     if kind is dict:

@@ -3,7 +3,8 @@
 import asyncio
 import sys
 import time
-from collections.abc import AsyncGenerator
+from collections import deque
+from collections.abc import AsyncGenerator, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -18,7 +19,9 @@ from bench.load.profiling import profiled
 from bench.load.turns import report, wait_for_go
 from commands.models import LanguageModel, ModelReply, ModelRequest, TextDelta
 from commands.sequencer import BatchReport
+from domain.following import LostJob
 from domain.pricing import Conditions, Usage
+from domain.values import derived_id
 from faults.crew.sending import quiet_logs
 from streams.dispatcher import AttemptRun, Dispatcher, Spending
 from toybox.serving.collector import spare_what_stands
@@ -38,6 +41,8 @@ class JobsOrder:
     jobs: int = 0
     """How many wait in the queue."""
     slots: int = 64
+    alone: bool = False
+    """Admission and settlement and nothing else: the queue and the leases are in memory, nobody follows the log."""
     profile: bool = False
 
     @property
@@ -82,6 +87,44 @@ class Instant:
         """Nothing is open."""
 
 
+def job_number(number: int) -> UUID:
+    """The id of the job with this number."""
+    return derived_id("bench-job", number)
+
+
+class MemoryQueue:
+    """Every job of the bench, each once."""
+
+    def __init__(self, jobs: int) -> None:
+        self._left = deque(map(job_number, range(jobs)))
+
+    async def ready(self, limit: int, *, skipping: Collection[UUID] = ()) -> Sequence[UUID]:  # noqa: ARG002 -- each comes once
+        """The next ones."""
+        return [self._left.popleft() for _ in range(min(limit, len(self._left)))]
+
+    async def lost(self, stale_after: float) -> Sequence[LostJob]:  # noqa: ARG002 -- nobody dies here
+        """None."""
+        return []
+
+
+class MemoryLeases:
+    """Everything is free for the only worker."""
+
+    async def claim(self, resources: Sequence[UUID], holder: str, stale_after: float) -> set[UUID]:  # noqa: ARG002
+        """All of them."""
+        return set(resources)
+
+    async def renew(self, resources: Sequence[UUID], holder: str, stale_after: float) -> set[UUID]:  # noqa: ARG002
+        """All of them."""
+        return set(resources)
+
+    async def release(self, resources: Sequence[UUID], holder: str) -> None:
+        """As good as done."""
+
+    async def sweep(self, stale_for: float) -> None:
+        """Nothing is left behind."""
+
+
 class Timed(AttemptRun):
     """Notes how long it took from the queue to the outcome in the log."""
 
@@ -103,8 +146,11 @@ class TimedDispatcher(Dispatcher):
 
     ATTEMPT = Timed
     go: ClassVar[asyncio.Event]
+    order: ClassVar[JobsOrder]
 
     def __init__(self, *, spending: Spending, **more: Any) -> None:
+        if self.order.alone:
+            more |= {"queue": MemoryQueue(self.order.jobs), "leases": MemoryLeases()}
         super().__init__(spending=replace(spending, models=Instant()), **more)
 
     async def run(self) -> None:
@@ -116,7 +162,10 @@ async def work(order: JobsOrder) -> None:
     """Take everything that waits, as fast as it goes."""
     batches: list[BatchReport] = []
     Timed.done, Timed.wanted, TimedDispatcher.go = asyncio.Event(), order.jobs, asyncio.Event()
-    async with running(order.settings, roles=order.roles, observe=batches.append, dispatcher=TimedDispatcher):
+    TimedDispatcher.order = order
+    roles = () if order.alone else order.roles
+    async with running(order.settings, roles=roles, observe=batches.append, dispatcher=TimedDispatcher) as system:
+        working = asyncio.create_task(system.dispatcher.run()) if order.alone else None
         await asyncio.sleep(0.5)
         spare_what_stands()
         await asyncio.to_thread(wait_for_go)
@@ -126,6 +175,9 @@ async def work(order: JobsOrder) -> None:
             TimedDispatcher.go.set()
             await Timed.done.wait()
         seconds, used = time.perf_counter() - began, time.process_time() - cpu
+        if working:
+            working.cancel()
+            await asyncio.gather(working, return_exceptions=True)
         await asyncio.to_thread(
             report,
             figures(

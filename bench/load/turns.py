@@ -2,7 +2,8 @@
 
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
@@ -51,6 +52,21 @@ def run(module: str, orders: Sequence[object], server_cpu: Callable[[], Mapping[
                 if pipe:
                     pipe.close()
     return measured
+
+
+@contextmanager
+def beside(module: str, order: object) -> Iterator[None]:
+    """In the measurement: a process that attends meanwhile and is not measured."""
+    process = _start(module, order)
+    try:
+        _line(process)
+        yield
+    finally:
+        process.kill()
+        process.wait()
+        for pipe in (process.stdin, process.stdout):
+            if pipe:
+                pipe.close()
 
 
 def _start(module: str, order: object) -> subprocess.Popen[bytes]:

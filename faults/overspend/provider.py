@@ -11,14 +11,14 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 import uvicorn
 
 from tests.support.vendors import openai_protocol
 from tests.support.vendors.answers import Answer, Asked
 from tests.support.vendors.app import CutOff, VendorApp, _gone
-from tests.support.vendors.behaviours import Behaviour, Script
+from tests.support.vendors.behaviours import Behaviour, Kind, Script
 from tests.support.vendors.journal import Journal
 
 HABITS: dict[str, int] = {
@@ -84,12 +84,12 @@ class Turn:
         raw = "data: {this is not JSON\n\n" if known == "malformed" else ""
         headers = (("retry-after-ms", "200"),) if known == "rate_limited" else ()
         how = Behaviour(
-            known,
+            cast("Kind", known),
             text=LONG if self.habit == "long" else "Because of this.",
             raw=raw,
             content_type="text/event-stream",
             headers=headers,
-        )  # type: ignore[arg-type]
+        )
         made = openai_protocol.answer(asked, body, how, number)
         if known == "answer":
             made.pieces = [self._counted(piece) for piece in made.pieces]

@@ -15,6 +15,7 @@ from projections.llm_jobs.rows import (
     bury_or_revive,
     change_attempt,
     change_job,
+    lane_of,
     new_attempt,
     new_job,
     share_of,

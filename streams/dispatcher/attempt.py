@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -173,11 +173,10 @@ class AttemptRun:
                 return BEHIND_SECONDS
             return self._with.pace.again_seconds
         history = await self._with.history(self.job.id)
-        if any(each.type == LlmJob.Admitted.TYPE and each.payload()["attempt"] == self.attempt for each in history):
+        if admitted := _admitted(history, self.attempt):
             self._aborted = self._aborted or history[-1].type != LlmJob.Started.TYPE
-            await self._call(
-                _shaped(prepared, history), _milliseconds(history[-1].recorded_at, self._queued.recorded_at)
-            )
+            queue_ms = _milliseconds(history[-1].recorded_at, self._queued.recorded_at)
+            await self._call(_shaped(prepared, admitted["max_output_tokens"]), queue_ms)
         return BEHIND_SECONDS
 
     # --- before the call ---
@@ -367,10 +366,17 @@ def _output_price(job: LlmJob, bound: Decimal, least: Decimal) -> Decimal | None
     return max(((bound - least - smallest) / (output - 1)).quantize(smallest, ROUND_FLOOR), ZERO)
 
 
-def _shaped(prepared: _Prepared, history: Sequence[StoredEvent]) -> _Prepared:
+def _admitted(history: Sequence[StoredEvent], attempt: int) -> Mapping[str, Any] | None:
+    """What the admission of this attempt says; None where it was not admitted."""
+    said = (each.payload() for each in reversed(history) if each.type == LlmJob.Admitted.TYPE)
+    return next((each for each in said if each["attempt"] == attempt), None)
+
+
+def _shaped(prepared: _Prepared, output: int) -> _Prepared:
     """With as many output tokens as were admitted: budgets may have had no room for more."""
-    admitted = next(each.payload() for each in reversed(history) if each.type == LlmJob.Admitted.TYPE)
-    return replace(prepared, request=replace(prepared.request, max_output_tokens=admitted["max_output_tokens"]))
+    if output == prepared.request.max_output_tokens:
+        return prepared
+    return replace(prepared, request=replace(prepared.request, max_output_tokens=output))
 
 
 def _milliseconds(later: datetime, earlier: datetime) -> int:

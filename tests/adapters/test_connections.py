@@ -2,7 +2,10 @@
 
 import asyncio
 
-from adapters.postgres.connections import pool
+import psycopg
+import pytest
+
+from adapters.postgres.connections import TRUSTED_SECONDS, pool
 
 
 async def test_a_cancellation_is_never_lost_to_a_connection_that_is_granted(database: str) -> None:
@@ -29,3 +32,36 @@ async def test_a_cancellation_is_never_lost_to_a_connection_that_is_granted(data
             assert waiting.cancelled()
             async with opened.connection(timeout=2) as connection:
                 await connection.execute("select 1")
+
+
+async def test_only_a_connection_that_has_rested_is_asked_whether_it_lives(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+
+    async def note(connection: object) -> None:
+        asked.append(connection)
+
+    async with pool(database, size=1) as opened:
+        monkeypatch.setattr(opened, "check_connection", note)
+        for _ in range(3):
+            async with opened.connection() as connection:
+                await connection.execute("select 1")
+        before = len(asked)
+        assert before <= 1, "the first may be asked, those that follow at once are not"
+        await asyncio.sleep(TRUSTED_SECONDS * 1.2)
+        async with opened.connection() as connection:
+            await connection.execute("select 1")
+        assert len(asked) == before + 1
+
+
+async def test_a_connection_that_died_while_it_rested_is_replaced(database: str) -> None:
+    async with pool(database, size=1) as opened:
+        async with opened.connection() as connection:
+            pid = connection.info.backend_pid
+        async with await psycopg.AsyncConnection.connect(database, autocommit=True) as other:
+            await other.execute("select pg_terminate_backend(%s)", [pid])
+        await asyncio.sleep(TRUSTED_SECONDS * 1.2)
+        async with opened.connection() as connection:
+            assert connection.info.backend_pid != pid
+            await connection.execute("select 1")
