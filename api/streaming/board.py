@@ -184,8 +184,11 @@ class Board:
 
     def _hear(self, job_id: UUID, attempt: int, start: int, text: str) -> None:
         """A piece that came to this very process."""
-        if (watched := self._jobs.get(job_id)) and watched.take_drafts([(attempt, start, text)]):
-            self._notice({job_id})
+        if watched := self._jobs.get(job_id):
+            has_hole = watched.take_drafts([(attempt, start, text)])
+            watched.is_near = attempt == watched.attempt and not has_hole
+            if has_hole:
+                self._notice({job_id})
 
     async def _hear_of_drafts(self) -> None:
         assert self._drafts  # noqa: S101 -- else this is no duty
