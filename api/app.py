@@ -73,7 +73,14 @@ def create_app(services: Services, given: Sequence[APIRouter] | None = None) -> 
     )
     app.state.services = services
     app.state.tail = Tail(services.reader)
-    app.state.board = Board(services.reader, services.keyring, services.objects, services.drafts, services.audience)
+    app.state.board = Board(
+        services.reader,
+        services.keyring,
+        services.objects,
+        services.drafts,
+        services.audience,
+        nearby=services.nearby,
+    )
     app.state.rebuilds = Rebuilds(services.connections, services.reader)
     app.openapi = lambda: document(app)
     return routed(app, given)

@@ -15,7 +15,7 @@ from commands.objects import Objects
 from commands.ports import Keyring
 from domain.blueprints import Blueprint
 from domain.delivering import Tracer
-from domain.drafting import Audience, Drafts
+from domain.drafting import Audience, Drafts, Hear
 from domain.following import ParkedReaction
 from domain.keeping import ProviderSecrets
 from domain.log import LogReader, StoredEvent
@@ -183,6 +183,8 @@ class Services:
     """Where the secrets of provider keys lie."""
     drafts: Drafts | None = None
     """Where answers lie that are being written; without it they are told when they are whole."""
+    nearby: list[Hear] | None = None
+    """Whoever stands here hears what workers of this process are answered, before it is written down."""
     audience: Audience | None = None
     """Who reads the answers of jobs that nobody may leave alone."""
     relay: Relaying | None = None

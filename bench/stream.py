@@ -1,8 +1,9 @@
 """How much later a token arrives through toybox than from its vendor: `python -m bench.stream [--quick]`.
 
-A local vendor sends the time as its tokens. They are read with the official SDK, directly, and from the job's stream of
-a server that runs in processes of its own (`toybox up`), in turns in the same run. Latency is from the vendor's write to
-the client's read; the first token is counted from the client's request, so it holds the queue and the admission.
+A local vendor sends the time as its tokens. They are read with the official SDK, directly, and from the job's stream,
+in turns in the same run: of one process (`toybox up`), and of an API whose worker is another process. Latency is from
+the vendor's write to the client's read; the first token is counted from the client's request, so it holds the queue and
+the admission.
 """
 
 import argparse
@@ -13,7 +14,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
@@ -21,6 +23,7 @@ from typing import Any
 import httpx
 from openai import AsyncOpenAI
 
+from adapters.postgres.embedded import make_data_dir
 from tests.support.postgres import server_folder
 
 CARD = {
@@ -29,6 +32,23 @@ CARD = {
     "source": "made up for a benchmark",
     "models": [{"model": "*", "prices": [{"rates": {"input": "1", "output": "5"}}]}],
 }
+
+
+WAYS: dict[str, tuple[tuple[str, ...], ...]] = {
+    "one process": ((),),
+    "two processes": (("api", "projector"), ("worker",)),
+}
+
+
+@dataclass(frozen=True)
+class Load:
+    """How many clients at once read how many tokens, how often."""
+
+    clients: int
+    tokens: int
+    rounds: int
+    pause: int = 20
+    """Milliseconds between two tokens."""
 
 
 class Readings:
@@ -93,71 +113,79 @@ async def through(client: httpx.AsyncClient, model: str, readings: Readings) -> 
 
 
 @contextmanager
-def running(folder: Path) -> Iterator[tuple[str, httpx.AsyncClient]]:
-    """The vendor's address, and a client of a server that knows it."""
-    (folder / "prices").mkdir()
-    (folder / "prices" / "tokens.json").write_text(json.dumps(CARD))
-    environment = {**os.environ, "TOYBOX_DATA_DIR": str(folder), "TOYBOX_LOG_LEVEL": "warning", "TOKENS_KEY": "any",
-                   "TOYBOX_WORKER_SLOTS": "64"}  # fmt: skip
-    commands = (["bench.load.token_vendor"], ["toybox", "up", "--port", "0", "--json"])
-    started = [
-        subprocess.Popen([sys.executable, "-m", *each], env=environment, stdout=subprocess.PIPE, text=True)
-        for each in commands
-    ]
-    try:
-        said = [each.stdout.readline() for each in started if each.stdout]
-        vendor, url = f"http://127.0.0.1:{int(said[0])}/v1", json.loads(said[1])["url"]
+def running(folder: Path, *roles: tuple[str, ...]) -> Iterator[tuple[str, httpx.AsyncClient]]:
+    """The vendor's address, and a client of the first of the servers, each of which has some roles, or all."""
+    prices = make_data_dir(folder) / "prices"
+    prices.mkdir()
+    (prices / "tokens.json").write_text(json.dumps(CARD))
+    chosen = {"TOYBOX_DATA_DIR": str(folder), "TOYBOX_LOG_LEVEL": "warning", "TOYBOX_WORKER_SLOTS": "64"}
+    with ExitStack() as stack:
+        port = stack.enter_context(_started("bench.load.token_vendor", {}))
+        vendor, key_env = f"http://127.0.0.1:{int(port)}/v1", {"TOKENS_KEY": "any"}
+        words = [word for role in roles[0] for word in ("--role", role)]
+        url = json.loads(
+            stack.enter_context(_started("toybox", chosen | key_env, "up", "--port", "0", "--json", *words))
+        )["url"]
+        for each in roles[1:]:
+            words = [word for role in each for word in ("--role", role)]
+            stack.enter_context(_started("toybox", chosen | key_env, "up", "--json", *words))
         key = {"Authorization": f"Bearer {(folder / 'owner.key').read_text().strip()}"}
         config = {"base_url": vendor, "key_env": "TOKENS_KEY"}
         provider = {"name": "tokens", "kind": "openai_compatible", "config": config}
         httpx.post(f"{url}/api/ai-providers", json=provider, headers=key, timeout=30).raise_for_status()
         yield vendor, httpx.AsyncClient(base_url=url, headers=key, timeout=60)
+
+
+@contextmanager
+def _started(module: str, environment: dict[str, str], *words: str) -> Iterator[str]:
+    """A program, and the line that it says first."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", module, *words], env={**os.environ, **environment}, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stdout is not None
+        yield process.stdout.readline()
     finally:
-        for each in started:
-            each.terminate()
-        for each in started:
-            each.wait(timeout=30)
+        process.terminate()
+        process.wait(timeout=30)
 
 
-async def measure(
-    vendor: str, client: httpx.AsyncClient, *, clients: int, tokens: int, pause: int, rounds: int
-) -> None:
+async def measure(vendor: str, client: httpx.AsyncClient, way: str, load: Load) -> None:
     """Both ways in turns."""
-    model, ways = f"tokens-{tokens}-{pause}", {"direct": Readings(), "toybox": Readings()}
-    for _ in range(rounds):
+    model, ways = f"tokens-{load.tokens}-{load.pause}", {"direct": Readings(), way: Readings()}
+    for _ in range(load.rounds):
         for name, readings in ways.items():
             calls = [
                 direct(vendor, model, readings) if name == "direct" else through(client, model, readings)
-                for _ in range(clients)
+                for _ in range(load.clients)
             ]
             got = await asyncio.gather(*calls)
-            if set(got) != {tokens}:
+            if set(got) != {load.tokens}:
                 raise RuntimeError(f"{name}: not every token came: {got}")
     for name, readings in ways.items():
         cuts = quantiles(readings.latencies, n=100)
-        told = f"{clients:>3} streams, a token each {pause} ms, {name:<7} "
-        told += (
-            f"delta p50 {cuts[49]:7.2f} ms  p99 {cuts[98]:7.2f} ms   first token p50 {median(readings.firsts):7.1f} ms"
-        )
-        sys.stdout.write(told + "\n")
-        sys.stdout.flush()
+        deltas = f"delta p50 {cuts[49]:7.2f} ms  p99 {cuts[98]:7.2f} ms"
+        first = f"first token p50 {median(readings.firsts):7.1f} ms"
+        pace = f"{load.clients:>3} streams, {1000 // load.pause} tokens/s each"
+        print(f"{pace}, {name:<13} {deltas}   {first}", flush=True)
 
 
-async def compare(vendor: str, client: httpx.AsyncClient, *, quick: bool) -> None:
+async def compare(vendor: str, client: httpx.AsyncClient, way: str, *, quick: bool) -> None:
     """Few and many, at the pace of a quick model."""
     async with client:
         await through(client, "tokens-5-5", Readings())  # the first call connects and compiles
         for clients in (1, 16):
-            tokens, rounds = (50, 2) if quick else (200, 3)
-            await measure(vendor, client, clients=clients, tokens=tokens, pause=20, rounds=rounds)
+            await measure(vendor, client, way, Load(clients, *((50, 2) if quick else (200, 3))))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.stream")
     parser.add_argument("--quick", action="store_true", help="fewer tokens")
     given = parser.parse_args()
-    with server_folder() as folder, running(folder) as (vendor, client):
-        asyncio.run(compare(vendor, client, quick=given.quick))
+    print(f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
+    for way, roles in WAYS.items():
+        with server_folder() as folder, running(folder / "data", *roles) as (vendor, client):
+            asyncio.run(compare(vendor, client, way, quick=given.quick))
 
 
 if __name__ == "__main__":

@@ -1,10 +1,13 @@
 """What is asked of the place where answers lie that are still being written, and of who watches them. No I/O."""
 
-from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
 from uuid import UUID
+
+Hear = Callable[[UUID, int, int, str], None]
+"""Hears a piece in the process that it comes to: its job, its attempt, the characters before it, its text."""
 
 
 @dataclass(frozen=True, slots=True)

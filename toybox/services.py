@@ -43,6 +43,7 @@ def services_of(system: System, metrics: Metrics) -> Services:
         keyring=system.keyring,
         provider_secrets=system.provider_secrets,
         drafts=system.drafts,
+        nearby=system.drafter.nearby,
         audience=system.audience,
         prices=system.prices,
         objects=system.objects,

@@ -11,7 +11,7 @@ import structlog
 from api.streaming.watched import Watched
 from commands.objects import Objects
 from commands.ports import Keyring
-from domain.drafting import Audience, Drafts, Wanted
+from domain.drafting import Audience, Drafts, Hear, Wanted
 from domain.errors import Unavailable
 from domain.kernel import EVENT_TYPES
 from domain.log import LogReader
@@ -42,12 +42,14 @@ class Board:
         drafts: Drafts | None = None,
         audience: Audience | None = None,
         *,
+        nearby: list[Hear] | None = None,
         kept: int = KEPT_CHARACTERS,
     ) -> None:
         self.kept = kept
         self.closing = False
         self._reader, self._keyring, self._objects = reader, keyring, objects
         self._drafts, self._audience = drafts, audience
+        self._nearby: list[Hear] = [] if nearby is None else nearby
         self._jobs: dict[UUID, Watched] = {}
         self._shut_out: set[Callable[[UUID], None]] = set()
         self._noted: set[UUID] = set()
@@ -116,8 +118,9 @@ class Board:
 
     async def _begin(self) -> None:
         async with self._starting:
-            if self._runner is None or self._runner.done():
+            if self._runner is None:
                 self._position = await self._reader.head()
+                self._nearby.append(self._hear)
                 self._runner = asyncio.create_task(self._run(), name="job-streams")
 
     async def _rest(self) -> None:
@@ -128,6 +131,7 @@ class Board:
     async def _stop(self) -> None:
         runner, self._runner = self._runner, None
         if runner:
+            self._nearby.remove(self._hear)
             runner.cancel()
             await asyncio.gather(runner, return_exceptions=True)
 
@@ -177,6 +181,14 @@ class Board:
         if news := jobs & self._jobs.keys():
             self._noted |= news
             self._note.set()
+
+    def _hear(self, job_id: UUID, attempt: int, start: int, text: str) -> None:
+        """A piece that came to this very process."""
+        if watched := self._jobs.get(job_id):
+            has_hole = watched.take_drafts([(attempt, start, text)])
+            watched.is_near = attempt == watched.attempt and not has_hole
+            if has_hole:
+                self._notice({job_id})
 
     async def _hear_of_drafts(self) -> None:
         assert self._drafts  # noqa: S101 -- else this is no duty

@@ -40,6 +40,8 @@ class Watched:
         """Of this attempt, without a hole, from its first character on."""
         self.whole: str | None = None
         """The answer as the log has it, once it does; also None where it was erased."""
+        self.is_near = False
+        """Whether its text is heard in this process, piece by piece: then nothing needs to be looked for."""
         self.must_be_read = False
         self.watchers = 0
         self.changed = asyncio.Event()
@@ -60,7 +62,7 @@ class Watched:
     @property
     def wanted(self) -> Wanted | None:
         """What is to be looked for among the drafts; None while nothing is written."""
-        return Wanted(self.attempt, len(self.text)) if self.status == "running" else None
+        return Wanted(self.attempt, len(self.text)) if self.status == "running" and not self.is_near else None
 
     def wake(self) -> None:
         """Let everybody look again."""
@@ -109,7 +111,7 @@ class Watched:
         job = evolve(self._job, stored)
         assert isinstance(job, LlmJob)  # noqa: S101 -- its first event said so
         if stored.type == LlmJob.Started.TYPE:
-            self.attempt, self.text = job.attempt, ""
+            self.attempt, self.text, self.is_near = job.attempt, "", False
         self.whole = whole if whole is not None or stored.type == LlmJob.Started.TYPE else self.whole
         self.said.append(event)
         self._job, self.status = job, job.status

@@ -14,7 +14,7 @@ from typing import Any
 import uvicorn
 
 
-async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
+async def app(_scope: dict[str, Any], receive: Any, send: Any) -> None:
     """One streamed answer."""
     body = b""
     more = True

@@ -7,7 +7,7 @@ from uuid import UUID
 import structlog
 
 from commands.ports import Keyring
-from domain.drafting import Draft, Drafts
+from domain.drafting import Draft, Drafts, Hear
 from domain.errors import ToyboxError, Unavailable
 from domain.llm_jobs import LlmJob
 
@@ -46,6 +46,10 @@ class _Answer:
         """The next piece; takes no time."""
         if not text or self.is_given_up:
             return
+        if not _is_whole(text):
+            self.give_up()
+            return
+        self._drafter.say(self, self.start + self._size, text)
         self._pieces.append(text)
         self._size += len(text)
         if self._size > KEPT_CHARACTERS:
@@ -79,6 +83,8 @@ class Drafter:
         self._drafts = drafts
         self._keyring = keyring
         self._pause = pause
+        self.nearby: list[Hear] = []
+        """Who hears every piece at once, because they are in the same process; they come and go as they like."""
         self._waiting: dict[tuple[UUID, int], _Answer] = {}
         self._offered = asyncio.Event()
 
@@ -90,6 +96,15 @@ class Drafter:
         """It has something to write."""
         self._waiting[answer.job_id, answer.attempt] = answer
         self._offered.set()
+
+    def say(self, answer: _Answer, start: int, text: str) -> None:
+        """To those who are near."""
+        for hear in self.nearby:
+            try:
+                hear(answer.job_id, answer.attempt, start, text)
+            except Exception:
+                # A bug of somebody who watches must not end a call that costs money.
+                log.exception("an answer was not heard", job=str(answer.job_id))
 
     async def run(self) -> None:
         """Write until cancelled."""
@@ -121,7 +136,12 @@ class Drafter:
             return Draft(answer.job_id, answer.attempt, answer.start, sealer.seal(text))
         except Unavailable:
             raise
-        except (ToyboxError, UnicodeEncodeError) as problem:  # its key was destroyed; or half a character came
+        except ToyboxError as problem:  # its key was destroyed
             log.info("an answer is not shown while it comes", job=str(answer.job_id), reason=str(problem))
             answer.give_up()
             return None
+
+
+def _is_whole(text: str) -> bool:
+    """Whether it holds no half of a character, which some servers cut in two."""
+    return text.isascii() or not any("\ud800" <= each <= "\udfff" for each in text)

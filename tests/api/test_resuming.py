@@ -41,7 +41,10 @@ class World:
         self.drafts = BadDrafts(self.random)
         self.drafter = Drafter(self.drafts, story.keyring, pause=0)
         self.objects = LocalObjects(folder, story.keyring)
-        self.boards = [Board(story.store, story.keyring, self.objects, self.drafts) for _ in range(2)]
+        self.boards = [
+            Board(story.store, story.keyring, self.objects, self.drafts, nearby=nearby)
+            for nearby in (None, self.drafter.nearby)
+        ]
         self.job = story.id("job", seed)
         self.reader = Reader()
         self.cuts = 0

@@ -92,6 +92,7 @@ class Screen:
             err().print("the answer was erased", style="yellow")
         if not self._live:
             self._write(self._text)
+            self._live = True
         self._break()
         err().print(summary(data), style="dim")
         if data["finish_reason"] != "stop":
