@@ -92,7 +92,7 @@ SETTLE = SettleFailedAgent(project_id=PROJECT, agent_id=STREAM)
         (Agent.Reset, {"run": 3, "job_id": str(JOB)}, [CancelLlmJob(job_id=JOB, reason="agent_reset"), MARK]),
         (
             LlmJob.Failed,
-            {"attempt": 1, "kind": "timeout", "reason": "busy", "note": None},
+            {"attempt": 1, "provider": "any", "model": "some", "kind": "timeout", "reason": "busy", "note": None},
             [FailAgentAttempt(job_id=STREAM, kind="timeout")],
         ),
         (
