@@ -12,8 +12,8 @@ from rich.text import Text
 from adapters.postgres.embedded import default_data_dir
 from domain.errors import NotFound, ToyboxError
 from toybox.cli.app import Session
+from toybox.cli.costs import Grouping, report
 from toybox.cli.history import show_moment
-from toybox.cli.money import Grouping, report
 from toybox.cli.projects import content
 from toybox.cli.running import begin, follow, order
 from toybox.client import Client

@@ -1,74 +1,15 @@
-"""`toybox costs` and `toybox budgets`: what was spent on what, and what may still be spent."""
+"""`toybox budgets`: what may still be spent, by whom and until when."""
 
 from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
 
-from toybox.cli.app import DECIDE, LOOK, AsJson, Limit, OptionalProject, amount, app, session
+from toybox.cli.app import DECIDE, AsJson, Limit, OptionalProject, amount, app, session
 from toybox.client import Client
 from toybox.terminal.output import dollars, figures, money, out, print_json, short, show, styled, table
 
 Json = dict[str, Any]
-
-
-class Grouping(StrEnum):
-    """What costs are added up by."""
-
-    project = "project"
-    phase = "phase"
-    agent = "agent"
-    provider = "provider"
-    model = "model"
-    day = "day"
-
-
-@app.command(rich_help_panel=LOOK, epilog="Example: toybox costs release-notes --by model")
-def costs(
-    context: typer.Context,
-    project: OptionalProject = None,
-    by: Annotated[Grouping | None, typer.Option("--by", help="Default: agent for a project, else project.")] = None,
-    limit: Limit = 50,
-    as_json: AsJson = False,
-) -> None:
-    """Report what was spent: tokens, dollars, and which figures are estimates."""
-    from toybox.terminal.naming import project_id
-
-    with session(context).client() as client:
-        found = project_id(client, project) if project else None
-        report(client, found, by or (Grouping.agent if found else Grouping.project), limit, as_json=as_json)
-
-
-def report(client: Client, project: str | None, by: Grouping, limit: int, *, as_json: bool = False) -> None:
-    """The cost report of a project, or of everything."""
-    first: Json = client.get("/api/cost", by=by.value, project_id=project, limit=min(limit, 200))
-    if as_json:
-        print_json([{"type": "total", **first["total"]}, *({"type": by.value, **each} for each in first["items"])])
-        return
-    made = table(by.value.upper(), figures("CALLS"), figures("INPUT"), figures("OUTPUT"), figures("COST"))
-    rows = [_row(each, _name(each, by)) for each in first["items"]]
-    if len(rows) > 1:
-        rows.append(_row(first["total"], "total"))
-    show(made, rows, "nothing was spent yet")
-    if first["total"]["estimated"]:
-        out().print("~ some providers did not count: those calls stand at the most they can have cost", style="dim")
-
-
-def _row(each: Json, name: str) -> tuple[str, ...]:
-    tokens = (f"{each['input_tokens']:,}", f"{each['output_tokens']:,}")
-    return (name, str(each["attempts"]), *tokens, f"{'~' if each['estimated'] else ''}{money(each['amount'])}")
-
-
-def _name(each: Json, by: Grouping) -> str:
-    match by:
-        case Grouping.project | Grouping.agent:
-            return str(each.get("name") or short(each.get(f"{by.value}_id")) or "outside of projects")
-        case Grouping.phase:
-            return f"{each.get('name') or short(each.get('project_id'))} / {each.get('phase') or '-'}"
-        case Grouping.model:
-            return f"{each['provider']}/{each['model']}"
-        case _:
-            return str(each.get(by.value) or "-")
 
 
 budgets = typer.Typer(invoke_without_command=True, help="Budgets: list, open, raise, close.")
