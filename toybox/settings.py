@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import AliasChoices, Field, SecretStr, field_validator
+from pydantic_settings import NoDecode
 
 from adapters.postgres.embedded import default_data_dir
+from adapters.webhooks.addresses import networks
 from toybox.kafka_settings import KafkaSettings
 
 Role = Literal["api", "projector", "worker", "relay"]
@@ -42,6 +44,8 @@ class Settings(KafkaSettings):
     """Origins of dashboards that may call the API from a browser."""
     rate_limit: Annotated[int, Field(ge=0)] = 1000
     """Requests a second that one access key may send to one server; 0: as many as it likes."""
+    webhooks_allow_private: Annotated[list[str], NoDecode] = Field(default_factory=list[str])
+    """Private networks that webhooks may reach, also without encryption: 10.1.0.0/16, 127.0.0.0/8; by default none."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "json", "text"] = "auto"
     """auto: text on a terminal, JSON elsewhere."""
@@ -67,6 +71,16 @@ class Settings(KafkaSettings):
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
         return value and value.expanduser().absolute()
+
+    @field_validator("webhooks_allow_private", mode="before")
+    @classmethod
+    def _separated(cls, value: object) -> object:
+        return [each.strip() for each in value.split(",") if each.strip()] if isinstance(value, str) else value
+
+    @field_validator("webhooks_allow_private")
+    @classmethod
+    def _networks(cls, value: list[str]) -> list[str]:
+        return [str(each) for each in networks(value)]
 
     @field_validator("worker_name")
     @classmethod
