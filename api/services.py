@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from typing import Protocol
+from uuid import UUID
 
 from api.consuming import Duty
 from api.metrics import Metrics
@@ -15,8 +16,9 @@ from commands.ports import Keyring
 from domain.blueprints import Blueprint
 from domain.delivering import Tracer
 from domain.following import ParkedReaction
-from domain.keeping import ProviderSecrets
+from domain.keeping import ProviderSecrets, Secrets
 from domain.log import LogReader, StoredEvent
+from domain.posting import Deliveries, Posted, Poster
 from projections.projector import Connections, Progress
 
 MEBIBYTE = 1024 * 1024
@@ -114,6 +116,24 @@ class Outgoing:
     """Types of events that say something of costs."""
 
 
+class WebhookTester(Protocol):
+    """Sends a webhook a message that stands for no event."""
+
+    async def test(self, webhook_id: UUID, command_id: UUID, actor: str) -> Posted:
+        """What its receiver made of it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookDoor:
+    """What routes need of webhooks: where their secrets lie, how deliveries go, a way to try an address."""
+
+    secrets: Secrets
+    deliveries: Deliveries
+    poster: Poster
+    tester: WebhookTester
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """How much one request may ask for or bring."""
@@ -149,6 +169,7 @@ class Services:
     """Bytes that nobody can guess."""
     provider_secrets: ProviderSecrets | None = None
     """Where the secrets of provider keys lie."""
+    webhooks: WebhookDoor | None = None
     relay: Relaying | None = None
     """Where this process relays to Kafka."""
     duties: Mapping[str, Duty] = field(default_factory=dict[str, Duty])

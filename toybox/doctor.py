@@ -21,6 +21,7 @@ from domain.errors import ToyboxError, Unavailable
 from projections.projector import parked_keys
 from streams.reacting import REACTIONS
 from toybox.doctor_kafka import examine_broker, examine_relay
+from toybox.doctor_webhooks import examine_webhooks
 from toybox.findings import Finding, Level
 from toybox.owner_key import ANOTHER, OwnerKeyFile
 from toybox.serving.address import is_served, live_server
@@ -167,6 +168,8 @@ async def _database(settings: Settings) -> AsyncIterator[Finding]:
         same = settings.model_copy(update={"database_url": SecretStr(conninfo), "allow_data_loss": True})
         async with running(same, roles=()) as system:
             for each in await _followers(system):
+                yield each
+            for each in await examine_webhooks(system):
                 yield each
             async for each in examine_relay(settings, system.store, system.conninfo):
                 yield each

@@ -23,6 +23,37 @@ CONNECTIONS = 64
 _REDIRECTS = range(300, 400)
 
 
+class _Closing(httpcore2.AsyncNetworkStream):
+    """A connection that is closed also when the deadline comes in the middle of its handshake."""
+
+    def __init__(self, stream: httpcore2.AsyncNetworkStream) -> None:
+        self._stream = stream
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109 -- as the library has it
+        return await self._stream.read(max_bytes, timeout)
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109 -- the same
+        await self._stream.write(buffer, timeout)
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+    async def start_tls(
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109 -- the same
+    ) -> httpcore2.AsyncNetworkStream:
+        try:
+            return await self._stream.start_tls(ssl_context, server_hostname, timeout)
+        except asyncio.CancelledError:
+            await self._stream.aclose()
+            raise
+
+    def get_extra_info(self, info: str) -> object:
+        return self._stream.get_extra_info(info)
+
+
 class _Pinned(httpcore2.AsyncNetworkBackend):
     """Connects to an address that was judged, never to a name: a name could mean another one a moment later."""
 
@@ -42,7 +73,9 @@ class _Pinned(httpcore2.AsyncNetworkBackend):
         found = await self._addresses.resolve(host, port, clear=self._clear)
         for number, address in enumerate(found, 1):
             try:
-                return await self._network.connect_tcp(str(address), port, timeout, local_address, socket_options)
+                return _Closing(
+                    await self._network.connect_tcp(str(address), port, timeout, local_address, socket_options)
+                )
             except (httpcore2.ConnectError, httpcore2.ConnectTimeout):
                 if number == len(found):
                     raise

@@ -13,6 +13,7 @@ from domain.llm_jobs import LlmJob
 from domain.log import StoredEvent
 from domain.projects import Project
 from domain.providers import Provider
+from domain.webhooks import Webhook
 from projections.log_lines.rendering import LogLine, line_of
 
 Names = Mapping[UUID, str]
@@ -84,6 +85,10 @@ def _budget(event: Budget.Opened, names: Names) -> str:
     return f"{scope.kind} {names[covered]}" if covered and covered in names else scope.label
 
 
+def _webhook(event: Webhook.Subscribed, _names: Names) -> str:
+    return event.origin
+
+
 _GIVEN: Mapping[str, Callable[[Any, Names], str | None]] = {
     Project.Created.TYPE: _own,
     Project.SettingsChanged.TYPE: _own,
@@ -94,4 +99,5 @@ _GIVEN: Mapping[str, Callable[[Any, Names], str | None]] = {
     LlmJob.Queued.TYPE: _job,
     Cost.Recorded.TYPE: _cost,
     Budget.Opened.TYPE: _budget,
+    Webhook.Subscribed.TYPE: _webhook,
 }

@@ -7,6 +7,7 @@ from domain.costs import Cost
 from domain.llm_jobs import LlmJob
 from domain.projects import Project
 from domain.providers import Provider
+from domain.webhooks import Webhook
 from projections.log_lines.rendering import says
 
 # --- projects ---
@@ -112,3 +113,15 @@ says(Provider.Registered, "registered as {kind}")
 says(Provider.Restored, "registered again as {kind}")
 says(Provider.Configured, "configured")
 says(Provider.Removed, "removed", "warning")
+
+# --- webhooks ---
+
+says(Webhook.Subscribed, "told of {types} from now on, by {by}")
+says(Webhook.Changed, "changed by {by}[: told of {types}]")
+says(Webhook.Paused, "paused by {by}", "warning")
+says(Webhook.Resumed, "resumed by {by}")
+says(Webhook.SecretRotated, "secret rotated by {by}; the old one signs until {old_until}")
+says(Webhook.ReplayRequested, "told again of everything from position {from_position} on, by {by}")
+says(Webhook.DeadLettersRequeued, "what was given up is tried again, by {by}[: position {position}]")
+says(Webhook.Disabled, "disabled ({reason}): {detail}", "error")
+says(Webhook.Removed, "removed by {by}", "warning")

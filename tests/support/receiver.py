@@ -90,8 +90,9 @@ class Receiver:
                     status, more, said = found if isinstance(found, tuple) else await found
                 finally:
                     self.at_once -= 1
-                told = "".join(f"{name}: {value}\r\n" for name, value in more.items())
-                writer.write(f"HTTP/1.1 {status} X\r\ncontent-length: {len(said)}\r\n{told}\r\n".encode() + said)
+                sent = {"Content-Length": str(len(said)), **more}
+                told = "".join(f"{name}: {value}\r\n" for name, value in sent.items())
+                writer.write(f"HTTP/1.1 {status} X\r\n{told}\r\n".encode() + said)
                 await writer.drain()
         writer.close()
 
