@@ -15,7 +15,7 @@ async def examine_webhooks(system: System) -> list[Finding]:
     """By the log and what lies beside it; nothing is sent."""
     door = system.webhooks
     known = await door.deliveries.webhooks()
-    histories = await system.store.read_streams(known) if known else {}
+    histories = await system.store.read_streams(known)
     found = [each.webhook for history in histories.values() if (each := Subscription.of(history))]
     there = [each for each in found if each.status != "removed"]
     if not there:

@@ -72,7 +72,7 @@ class Postman:
         # First the head, then the histories: what is told in between is heard again, and changes nothing then.
         self._at = await bag.reader.head()
         known = await bag.deliveries.webhooks()
-        histories = await bag.reader.read_streams(known) if known else {}
+        histories = await bag.reader.read_streams(known)
         found = {each: Subscription.of(history) for each, history in histories.items()}
         self._known = {each: subscription for each, subscription in found.items() if subscription}
         await self._name_source()

@@ -64,6 +64,7 @@ from domain.providers import ProviderConfig
 from domain.values import AiConfig
 from tests.commands.staging import admit, complete, fail
 from tests.projections.playing import Play
+from tests.projections.town_webhooks import webhook_commands
 from tests.support.story import Story, telling
 
 A = TypeVar("A", bound=Aggregate)
@@ -169,6 +170,7 @@ class Town(Play):
             StoreProviderKey(**kept(4, provider="scripted", label="own", project_id=project)),
             RevokeProviderKey(key_id=own),
             StoreProviderKey(**kept(5, provider="scripted", label="own", project_id=project)),
+            *webhook_commands(project, self.story.clock.now),
         ):
             await self.send(command)
 
