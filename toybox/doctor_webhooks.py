@@ -1,6 +1,6 @@
 """What `toybox doctor` finds of webhooks: those that are told nothing any more, what was given up, what is shut."""
 
-from collections.abc import Collection
+from collections.abc import Sequence
 
 from domain.posting import DeliveryStanding
 from domain.webhooks import Webhook
@@ -23,16 +23,15 @@ async def examine_webhooks(system: System) -> list[Finding]:
     standings = await door.deliveries.standings()
     secrets = await door.secrets.reveal([each.secret_id for each in there])
     findings: list[Finding] = []
-    if shut := {each: problem for each in there if isinstance(problem := secrets[each.secret_id], str)}:
+    if shut := [each for each in there if isinstance(secrets[each.secret_id], str)]:
         said = f"the secrets of {len(shut)} cannot be opened: {_named(shut)}"
-        findings.append(Finding("webhooks", "problem", said, next(iter(shut.values()))))
+        findings.append(Finding("webhooks", "problem", said, str(secrets[shut[0].secret_id])))
     if disabled := [each for each in there if each.status == "disabled"]:
         fix = "toybox webhooks show says why; toybox webhooks test tries it; then toybox webhooks resume"
         findings.append(Finding("webhooks", "problem", f"disabled: {_named(disabled)}", fix))
-    dead = {each: standing.dead_letters for each in there if (standing := standings.get(each.id))}
-    dead = {each: count for each, count in dead.items() if count}
-    if dead:
-        said = f"{sum(dead.values())} deliveries were given up: {_named(dead)}"
+    letters = {each.id: standing.dead_letters for each in there if (standing := standings.get(each.id))}
+    if dead := [each for each in there if letters.get(each.id)]:
+        said = f"{sum(letters.values())} deliveries were given up: {_named(dead)}"
         fix = "toybox webhooks dead-letters says why; with --requeue they are tried once more"
         findings.append(Finding("webhooks", "warning", said, fix))
     failing = [each for each in there if each.status == "active" and _fails(standings.get(each.id))]
@@ -46,6 +45,6 @@ def _fails(standing: DeliveryStanding | None) -> bool:
     return standing is not None and standing.failing_since is not None
 
 
-def _named(webhooks: Collection[Webhook]) -> str:
-    shown = ", ".join(f"{str(each.id)[:8]} ({each.origin})" for each in list(webhooks)[:SHOWN])
+def _named(webhooks: Sequence[Webhook]) -> str:
+    shown = ", ".join(f"{str(each.id)[:8]} ({each.origin})" for each in webhooks[:SHOWN])
     return f"{shown} and {len(webhooks) - SHOWN} more" if len(webhooks) > SHOWN else shown
