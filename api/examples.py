@@ -57,6 +57,15 @@ _EXAMPLES: Final[Mapping[str, Any]] = {
         "digest": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
         "comment": "Well done",
     },
+    "ChangeWebhook": {"types": ["budget.*", "checkpoint.requested"]},
+    "ReplayWebhook": {"from_position": 1200},
+    "RequeueDeadLetters": {"position": 1234},
+    "RotateWebhookSecret": {"overlap_seconds": 3600},
+    "SubscribeWebhook": {
+        "url": "https://hooks.example.org/toybox",
+        "types": ["budget.threshold_crossed", "checkpoint.requested"],
+        "description": "Pages whoever is on call",
+    },
     "RotateAccessKey": {"overlap_seconds": 3600},
 }
 

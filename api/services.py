@@ -17,8 +17,9 @@ from domain.blueprints import Blueprint
 from domain.delivering import Tracer
 from domain.drafting import Audience, Drafts, Hear
 from domain.following import ParkedReaction
-from domain.keeping import ProviderSecrets
+from domain.keeping import ProviderSecrets, Secrets
 from domain.log import LogReader, StoredEvent
+from domain.posting import Deliveries, Posted, Poster
 from domain.prices import ImportedCard
 from domain.pricing import Catalogue
 from projections.projector import Connections, Progress
@@ -118,6 +119,24 @@ class Outgoing:
     """Types of events that say something of costs."""
 
 
+class WebhookTester(Protocol):
+    """Sends a webhook a message that stands for no event."""
+
+    async def test(self, webhook_id: UUID, command_id: UUID, actor: str) -> Posted:
+        """What its receiver made of it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookDoor:
+    """What routes need of webhooks: where their secrets lie, how deliveries go, a way to try an address."""
+
+    secrets: Secrets
+    deliveries: Deliveries
+    poster: Poster
+    tester: WebhookTester
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """How much one request may ask for or bring."""
@@ -187,6 +206,7 @@ class Services:
     """Whoever stands here hears what workers of this process are answered, before it is written down."""
     audience: Audience | None = None
     """Who reads the answers of jobs that nobody may leave alone."""
+    webhooks: WebhookDoor | None = None
     relay: Relaying | None = None
     """Where this process relays to Kafka."""
     duties: Mapping[str, Duty] = field(default_factory=dict[str, Duty])

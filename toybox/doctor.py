@@ -23,6 +23,7 @@ from streams.reacting import REACTIONS
 from toybox.doctor_health import examine_circuits
 from toybox.doctor_kafka import examine_broker, examine_relay
 from toybox.doctor_prices import examine_prices
+from toybox.doctor_webhooks import examine_webhooks
 from toybox.findings import Finding, Level
 from toybox.owner_key import ANOTHER, OwnerKeyFile
 from toybox.serving.address import is_served, live_server
@@ -171,6 +172,8 @@ async def _database(settings: Settings) -> AsyncIterator[Finding]:
             for each in await _followers(system):
                 yield each
             async for each in examine_prices(system):
+                yield each
+            for each in await examine_webhooks(system):
                 yield each
             async for each in examine_relay(settings, system.store, system.conninfo):
                 yield each

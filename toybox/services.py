@@ -12,7 +12,7 @@ from api.app import create_app
 from api.authentication import Authenticator
 from api.metrics import Metrics
 from api.routes import health
-from api.services import Blueprints, Outgoing, Reactions, Services
+from api.services import Blueprints, Outgoing, Reactions, Services, WebhookDoor
 from domain.blueprints import Blueprint
 from streams.lines import COST_TYPES, cost_line, event_line
 from streams.reacting import REACTIONS
@@ -56,6 +56,12 @@ def services_of(system: System, metrics: Metrics) -> Services:
         metrics=metrics,
         now=now,
         random=secrets.token_bytes,
+        webhooks=WebhookDoor(
+            secrets=system.webhooks.secrets,
+            deliveries=system.webhooks.deliveries,
+            poster=system.webhooks.poster,
+            tester=system.webhooks.tester,
+        ),
         relay=system.relay.state if system.relay else None,
         duties=system.duties,
         roles=system.roles,

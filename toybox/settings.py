@@ -12,6 +12,7 @@ from pydantic_settings import NoDecode
 
 from adapters.llm.recording import Responses
 from adapters.postgres.embedded import default_data_dir
+from adapters.webhooks.addresses import networks
 from toybox.kafka_settings import KafkaSettings
 
 Role = Literal["api", "projector", "worker", "relay"]
@@ -45,6 +46,8 @@ class Settings(KafkaSettings):
     """Origins of dashboards that may call the API from a browser, separated by commas."""
     rate_limit: Annotated[int, Field(ge=0)] = 1000
     """Requests a second that one access key may send to one server; 0: as many as it likes."""
+    webhooks_allow_private: Annotated[list[str], NoDecode] = Field(default_factory=list[str])
+    """Private networks that webhooks may reach, also without encryption: 10.1.0.0/16, 127.0.0.0/8; by default none."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "json", "text"] = "auto"
     """auto: text on a terminal, JSON elsewhere."""
@@ -74,7 +77,7 @@ class Settings(KafkaSettings):
     def _absolute(cls, value: Path | None) -> Path | None:
         return value and value.expanduser().absolute()
 
-    @field_validator("cors_origins", mode="before")
+    @field_validator("cors_origins", "webhooks_allow_private", mode="before")
     @classmethod
     def _separated(cls, value: object) -> object:
         return [each for each in re.split(r"[\s,]+", value) if each] if isinstance(value, str) else value
@@ -91,6 +94,11 @@ class Settings(KafkaSettings):
     def _known_source(cls, value: str) -> str:
         Responses.parse(value)
         return value
+
+    @field_validator("webhooks_allow_private")
+    @classmethod
+    def _networks(cls, value: list[str]) -> list[str]:
+        return [str(each) for each in networks(value)]
 
     @field_validator("worker_name")
     @classmethod

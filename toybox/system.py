@@ -54,6 +54,7 @@ from streams.reactor import Reactor
 from streams.relay import Relay
 from streams.sweeping import SecretSweeper
 from streams.watching import Watch
+from streams.webhooks import Courier, WebhookPace
 from toybox.following import follower_of, reactor_of
 from toybox.log import hide
 from toybox.publishing import publisher_of
@@ -61,6 +62,7 @@ from toybox.relaying import relay_of
 from toybox.settings import ALL_ROLES, Role, Settings, environment
 from toybox.supervising import keep_running
 from toybox.tracing import recorder_of
+from toybox.webhooks import Webhooks, webhooks_of
 
 REGISTERING = ("domain", "commands", "projections", "streams.reactions")
 """Packages whose modules register something when they are imported; routes are the HTTP application's own."""
@@ -94,6 +96,7 @@ class System:
     follower: Follower | KafkaViews
     reactor: Reactor | KafkaReactions
     dispatcher: Dispatcher
+    webhooks: Webhooks
     relay: Relay | None
     """Where Kafka is named and this process has the role."""
     publisher: StatePublisher | None
@@ -122,10 +125,12 @@ async def running(
     observe: Callable[[BatchReport], None] = lambda _: None,
     pace: Pace = Pace(),  # noqa: B008 -- frozen
     dispatcher: type[Dispatcher] = Dispatcher,
+    webhook_pace: WebhookPace = WebhookPace(),  # noqa: B008 -- frozen
+    courier: type[Courier] = Courier,
 ) -> AsyncGenerator[System]:
     """Everything that the roles need, started in order and stopped in the opposite order.
 
-    Campaigns that break things on purpose shorten the pace, and bring a dispatcher with a bug to be caught.
+    Campaigns that break things on purpose shorten the pace, and bring a dispatcher or courier with a bug to catch.
     """
     _register()
     data_dir = make_data_dir(settings.data_dir)
@@ -173,6 +178,10 @@ async def running(
             draft=drafter.begin,
             new_prices=prices.renew,
         )
+        webhooks = webhooks_of(
+            settings, opened, conninfo, master, store, commands, keyring, pace=webhook_pace, courier=courier
+        )
+        stack.push_async_callback(webhooks.poster.aclose)
         recorder, relays = recorder_of(settings, opened), settings.kafka and "relay" in roles
         if relays:  # it outlives the relay, whose last transactions it writes down
             stack.push_async_callback(_end, asyncio.create_task(keep_running("recorder", recorder.run)))
@@ -206,6 +215,7 @@ async def running(
                 leases=PostgresLeases(opened),
                 slots=settings.worker_slots,
             ),
+            webhooks=webhooks,
             relay=relay_of(settings, store, conninfo, observe=recorder.observe) if relays else None,
             publisher=publisher_of(settings, store, opened, conninfo, keyring) if relays else None,
             roles=frozenset(roles),
@@ -282,6 +292,8 @@ async def _follow(system: System, stack: AsyncExitStack) -> None:
         ):
             task = asyncio.create_task(_once_tables_stand(system, name, run), name=name)
             stack.push_async_callback(_end, task)
+        task = asyncio.create_task(keep_running("webhooks", system.webhooks.postman.run), name="webhooks")
+        stack.push_async_callback(_end, task)
         stack.push_async_callback(system.dispatcher.drain, DRAIN_SECONDS)
 
 

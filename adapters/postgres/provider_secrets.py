@@ -1,71 +1,25 @@
-"""Secrets of provider keys in Postgres, each in an envelope; what the log does not call live is swept away."""
+"""Secrets of provider keys in Postgres, and which keys a provider has."""
 
-from collections.abc import Collection, Sequence
-from datetime import datetime
+from collections.abc import Sequence
 from typing import Any, Final
 from uuid import UUID
 
 from psycopg_pool import AsyncConnectionPool
-from pydantic import SecretStr
 
-from adapters.postgres.connections import unavailable_when_away
-from adapters.security.envelopes import GONE, Envelope, KeyEncryptionKey, opened
-from domain.keeping import KeptSecret
+from adapters.postgres.envelopes import PostgresEnvelopes
+from adapters.security.envelopes import PROVIDER_KEYS
 
-# Kept again, it is young again: the sweep, which judges by age in the same statement that deletes, leaves it alone.
-_KEEP: Final = (
-    "insert into provider_secrets (secret_id, key_id, kek, wrapped, sealed) values (%s, %s, %s, %s, %s)"
-    " on conflict (secret_id) do update set kept_at = clock_timestamp() returning kept_at"
-)
-_REVEAL: Final = "select secret_id, key_id, kek, wrapped, sealed from provider_secrets where secret_id = any(%s)"
-_KEPT: Final = "select secret_id, key_id, kept_at from provider_secrets order by kept_at"
 _KEYS_OF: Final = (
     "select stream_id from events where type = 'provider_key.stored' and data ->> 'provider' = %s order by position"
 )
-_DESTROY: Final = (
-    "delete from provider_secrets where secret_id = any(%s)"
-    " and kept_at <= clock_timestamp() - make_interval(secs => %s)"
-)
 
 
-class PostgresSecrets:
-    """Rows beside the log. What was erased stays in old backups and, until vacuum has passed, on disk.
-
-    It is worth nothing there without the master key, which belongs in another backup than the database.
-    """
+class PostgresSecrets(PostgresEnvelopes):
+    """Secrets of provider keys."""
 
     def __init__(self, pool: AsyncConnectionPool[Any], master: bytes) -> None:
-        self._pool = pool
-        self._kek = KeyEncryptionKey(master)
-
-    async def keep(self, secret_id: UUID, key_id: UUID, secret: SecretStr) -> datetime:
-        """Durable before anything speaks of it."""
-        made = self._kek.seal(secret, secret_id, key_id)
-        rows = await self._all(_KEEP, [secret_id, key_id, made.kek, made.wrapped, made.sealed])
-        return rows[0][0]
-
-    async def reveal(self, kept: Collection[UUID]) -> dict[UUID, SecretStr | str]:
-        """In one round trip."""
-        found: dict[UUID, SecretStr | str] = dict.fromkeys(kept, GONE)
-        for secret_id, key_id, kek, wrapped, sealed in await self._all(_REVEAL, [list(kept)]):
-            found[secret_id] = opened(self._kek, Envelope(kek, wrapped, sealed), secret_id, key_id)
-        return found
+        super().__init__(pool, master, PROVIDER_KEYS)
 
     async def keys_of(self, provider: str) -> Sequence[UUID]:
         """From the log, by an index of its own."""
         return [row[0] for row in await self._all(_KEYS_OF, [provider])]
-
-    async def kept(self) -> Sequence[KeptSecret]:
-        """Every row."""
-        return [KeptSecret(*row) for row in await self._all(_KEPT, [])]
-
-    async def destroy(self, secrets: Collection[UUID], *, unless_kept_within: float = 0.0) -> int:
-        """By the database's clock."""
-        with unavailable_when_away():
-            async with self._pool.connection() as connection:
-                return (await connection.execute(_DESTROY, [list(secrets), unless_kept_within])).rowcount
-
-    async def _all(self, query: Any, wanted: Sequence[object]) -> list[tuple[Any, ...]]:
-        with unavailable_when_away():
-            async with self._pool.connection() as connection:
-                return await (await connection.cursor(binary=True).execute(query, wanted)).fetchall()

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import LiteralString
 from uuid import UUID
 
 from cryptography.exceptions import InvalidTag
@@ -18,8 +19,27 @@ from domain.keeping import KeptSecret
 from domain.log import LogReader
 from domain.provider_keys import ProviderKey
 
-ANOTHER = "store it anew: toybox provider-keys rotate"
-GONE = f"its secret is not in the table provider_secrets: restore that table from its backup, or {ANOTHER}"
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """Secrets of one kind: what binds their envelopes, where they lie, what to do about one that does not open."""
+
+    bound: bytes
+    table: LiteralString
+    another: str
+    code: str
+
+    @property
+    def gone(self) -> str:
+        """What is said of one that is not there."""
+        return f"its secret is not in the table {self.table}: restore that table from its backup, or {self.another}"
+
+
+PROVIDER_KEYS = Kind(
+    b"toybox-provider-", "provider_secrets", "store it anew: toybox provider-keys rotate", "provider_key_missing"
+)
+WEBHOOKS = Kind(b"toybox-webhook-", "webhook_secrets", "make another: toybox webhooks rotate", "webhook_secret_missing")
+GONE = PROVIDER_KEYS.gone
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +54,8 @@ class Envelope:
 class KeyEncryptionKey:
     """Wraps the data keys of secrets. Derived from the master key, which wraps other things under other names."""
 
-    def __init__(self, master: bytes) -> None:
+    def __init__(self, master: bytes, kind: Kind = PROVIDER_KEYS) -> None:
+        self._kind = kind
         self.id = hmac.digest(master, b"toybox-key-encryption-key-id-v1", hashlib.sha256).hex()[:16]
         """Says which key it is, and nothing about it."""
         self._cipher = AESGCM(hmac.digest(master, b"toybox-key-encryption-key-v1", hashlib.sha256))
@@ -42,16 +63,17 @@ class KeyEncryptionKey:
     def seal(self, secret: SecretStr, secret_id: UUID, key_id: UUID) -> Envelope:
         """Another envelope at every call; worth nothing in another secret's row."""
         data_key = os.urandom(KEY_BYTES)
-        sealed = _encrypt(AESGCM(data_key), secret.get_secret_value().encode(), _bound(b"secret", secret_id, key_id))
+        plain = secret.get_secret_value().encode()
+        sealed = _encrypt(AESGCM(data_key), plain, self._bound(b"secret", secret_id, key_id))
         return Envelope(self.id, self._wrap(data_key, secret_id, key_id), sealed)
 
     def open(self, envelope: Envelope, secret_id: UUID, key_id: UUID) -> SecretStr:
         """The secret; Refused, with what to do, where this is not the key for it or something was altered."""
         data_key = self._unwrap(envelope, secret_id, key_id)
         try:
-            plain = _decrypt(AESGCM(data_key), envelope.sealed, _bound(b"secret", secret_id, key_id))
+            plain = _decrypt(AESGCM(data_key), envelope.sealed, self._bound(b"secret", secret_id, key_id))
         except (InvalidTag, ValueError) as error:
-            raise _altered() from error
+            raise self._altered() from error
         return SecretStr(plain.decode())
 
     def rewrap(self, envelope: Envelope, secret_id: UUID, key_id: UUID, new: "KeyEncryptionKey") -> Envelope:
@@ -60,24 +82,27 @@ class KeyEncryptionKey:
         return Envelope(new.id, new._wrap(data_key, secret_id, key_id), envelope.sealed)  # noqa: SLF001 -- its own kind
 
     def _wrap(self, data_key: bytes, secret_id: UUID, key_id: UUID) -> bytes:
-        return _encrypt(self._cipher, data_key, _bound(b"data-key", secret_id, key_id))
+        return _encrypt(self._cipher, data_key, self._bound(b"data-key", secret_id, key_id))
 
     def _unwrap(self, envelope: Envelope, secret_id: UUID, key_id: UUID) -> bytes:
         if envelope.kek != self.id:
             raise Refused(
                 f"it was sealed under another master key ({envelope.kek}; here is {self.id}): put that one back"
-                f" (TOYBOX_MASTER_KEY, or master.key in the data directory), or {ANOTHER}",
-                code="provider_key_missing",
+                f" (TOYBOX_MASTER_KEY, or master.key in the data directory), or {self._kind.another}",
+                code=self._kind.code,
             )
         try:
-            return _decrypt(self._cipher, envelope.wrapped, _bound(b"data-key", secret_id, key_id))
+            return _decrypt(self._cipher, envelope.wrapped, self._bound(b"data-key", secret_id, key_id))
         except (InvalidTag, ValueError) as error:
-            raise _altered() from error
+            raise self._altered() from error
 
+    def _altered(self) -> Refused:
+        kind = self._kind
+        message = f"its sealed secret was altered: restore the table {kind.table} from its backup, or {kind.another}"
+        return Refused(message, code=kind.code)
 
-def _altered() -> Refused:
-    message = f"its sealed secret was altered: restore the table provider_secrets from its backup, or {ANOTHER}"
-    return Refused(message, code="provider_key_missing")
+    def _bound(self, what: bytes, secret_id: UUID, key_id: UUID) -> bytes:
+        return self._kind.bound + what + b"-v1" + secret_id.bytes + key_id.bytes
 
 
 def _encrypt(cipher: AESGCM, plain: bytes, associated: bytes) -> bytes:
@@ -87,10 +112,6 @@ def _encrypt(cipher: AESGCM, plain: bytes, associated: bytes) -> bytes:
 
 def _decrypt(cipher: AESGCM, sealed: bytes, associated: bytes) -> bytes:
     return cipher.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], associated)
-
-
-def _bound(what: bytes, secret_id: UUID, key_id: UUID) -> bytes:
-    return b"toybox-provider-" + what + b"-v1" + secret_id.bytes + key_id.bytes
 
 
 def opened(kek: KeyEncryptionKey, envelope: Envelope, secret_id: UUID, key_id: UUID) -> SecretStr | str:
@@ -104,10 +125,17 @@ def opened(kek: KeyEncryptionKey, envelope: Envelope, secret_id: UUID, key_id: U
 class MemorySecrets:
     """Forgets every secret with the process; a clock of its own decides what is young."""
 
-    def __init__(self, reader: LogReader, clock: Callable[[], datetime], master: bytes | None = None) -> None:
+    def __init__(
+        self,
+        reader: LogReader,
+        clock: Callable[[], datetime],
+        master: bytes | None = None,
+        kind: Kind = PROVIDER_KEYS,
+    ) -> None:
         self._reader = reader
         self._clock = clock
-        self._kek = KeyEncryptionKey(master or os.urandom(KEY_BYTES))
+        self._kind = kind
+        self._kek = KeyEncryptionKey(master or os.urandom(KEY_BYTES), kind)
         self._rows: dict[UUID, tuple[KeptSecret, Envelope]] = {}
 
     async def keep(self, secret_id: UUID, key_id: UUID, secret: SecretStr) -> datetime:
@@ -119,7 +147,7 @@ class MemorySecrets:
 
     async def reveal(self, kept: Collection[UUID]) -> dict[UUID, SecretStr | str]:
         """Secrets, or sentences."""
-        found: dict[UUID, SecretStr | str] = dict.fromkeys(kept, GONE)
+        found: dict[UUID, SecretStr | str] = dict.fromkeys(kept, self._kind.gone)
         for each, (row, envelope) in ((each, self._rows[each]) for each in kept if each in self._rows):
             found[each] = opened(self._kek, envelope, each, row.key_id)
         return found

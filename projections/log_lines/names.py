@@ -14,6 +14,7 @@ from domain.log import StoredEvent
 from domain.projects import Project
 from domain.provider_health import ProviderHealth
 from domain.providers import Provider
+from domain.webhooks import Webhook
 from projections.log_lines.lines import Line, LogLine
 from projections.log_lines.rendering import Payload, line_of
 
@@ -98,6 +99,10 @@ def _budget(payload: Payload, covered: str | None) -> str:
     return f"{scope['kind']} {covered}" if covered else Scope.model_validate(scope, strict=False).label
 
 
+def _webhook(payload: Payload, _other: str | None) -> str:
+    return payload["origin"]
+
+
 _GIVEN: Mapping[str, Callable[[Payload, str | None], str | None]] = {
     Project.Created.TYPE: _own,
     Project.SettingsChanged.TYPE: _own,
@@ -109,4 +114,5 @@ _GIVEN: Mapping[str, Callable[[Payload, str | None], str | None]] = {
     LlmJob.Queued.TYPE: _job,
     Cost.Recorded.TYPE: _cost,
     Budget.Opened.TYPE: _budget,
+    Webhook.Subscribed.TYPE: _webhook,
 }

@@ -10,6 +10,7 @@ from domain.prices import ImportedCard
 from domain.projects import Project
 from domain.provider_health import HealthSettings, ProviderHealth
 from domain.providers import Provider
+from domain.webhooks import Webhook
 from projections.log_lines.rendering import says
 
 # --- projects ---
@@ -173,3 +174,15 @@ says(ProviderHealth.RateLimited, "our rate limit is reached[ with key {key_id}],
 says(ProviderHealth.CreditExhausted, "{reason}", "error")
 says(HealthSettings.Chosen, "health settings chosen")
 says(HealthSettings.Changed, "health settings changed")
+
+# --- webhooks ---
+
+says(Webhook.Subscribed, "told of {types} from now on, by {by}")
+says(Webhook.Changed, "changed by {by}[: told of {types}]")
+says(Webhook.Paused, "paused by {by}", "warning")
+says(Webhook.Resumed, "resumed by {by}")
+says(Webhook.SecretRotated, "secret rotated by {by}; the old one signs until {old_until}")
+says(Webhook.ReplayRequested, "told again of everything from position {from_position} on, by {by}")
+says(Webhook.DeadLettersRequeued, "what was given up is tried again, by {by}[: position {position}]")
+says(Webhook.Disabled, "disabled ({reason}): {detail}", "error")
+says(Webhook.Removed, "removed by {by}", "warning")

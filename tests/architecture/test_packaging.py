@@ -19,6 +19,7 @@ LOCK = (ROOT / "requirements.lock").read_text("utf-8")
 COMES_WITH = {
     "aiokafka": "faust-streaming",
     "click": "typer",
+    "httpcore2": "httpx2",
     "mode": "faust-streaming",
     "psycopg_pool": "psycopg",
     "pydantic_core": "pydantic",

@@ -69,6 +69,7 @@ from tests.projections.outage import outage
 from tests.projections.playing import Play
 from tests.projections.queueing import choosing, queueing
 from tests.projections.repricing import bring_cards, think_again
+from tests.projections.town_webhooks import webhook_commands
 from tests.support.story import Story, telling
 
 A = TypeVar("A", bound=Aggregate)
@@ -179,6 +180,7 @@ class Town(Play):
             StoreProviderKey(**kept(4, provider="scripted", label="own", project_id=project)),
             RevokeProviderKey(key_id=own),
             StoreProviderKey(**kept(5, provider="scripted", label="own", project_id=project)),
+            *webhook_commands(project, self.story.clock.now),
         ):
             await self.send(command)
 

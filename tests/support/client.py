@@ -17,17 +17,21 @@ from adapters.objects.local import LocalObjects
 from adapters.postgres.connections import pool
 from adapters.postgres.deliveries import PostgresLedger
 from adapters.postgres.drafts import PostgresAudience, PostgresDrafts
+from adapters.postgres.envelopes import PostgresEnvelopes
 from adapters.postgres.event_store import PostgresStore
 from adapters.postgres.following import PostgresCursors
 from adapters.postgres.keyring import PostgresKeyring
 from adapters.postgres.log import PostgresLog
 from adapters.postgres.provider_secrets import PostgresSecrets
-from adapters.security.envelopes import MemorySecrets
+from adapters.postgres.webhooks import PostgresDeliveries
+from adapters.security.envelopes import WEBHOOKS, MemorySecrets
 from adapters.security.sealing import KEY_BYTES, MemoryKeyring
+from adapters.webhooks.addresses import networks
+from adapters.webhooks.poster import HttpPoster
 from api.app import close_feeds, create_app
 from api.authentication import Authenticator
 from api.metrics import Metrics
-from api.services import Blueprints, Limits, Outgoing, Reactions, ReadModels, Services, Standing
+from api.services import Blueprints, Limits, Outgoing, Reactions, ReadModels, Services, Standing, WebhookDoor
 from commands.handling import Caller, Command, Commands, Principal
 from commands.identity.access_keys import IssueAccessKey
 from commands.ports import EventStore
@@ -47,6 +51,7 @@ from streams.price_book import PriceBook
 from streams.reacting import REACTIONS
 from streams.topics import Topics
 from streams.tracing import EventTracer
+from streams.webhooks import Sender, WebhookTester
 from tests.support.story import OWNER, Story
 from toybox.inventory import load
 
@@ -159,6 +164,7 @@ def services_over(
     provider_secrets: ProviderSecrets | None = None,
     drafts: Drafts | None = None,
     audience: Audience | None = None,
+    webhooks: WebhookDoor | None = None,
 ) -> Services:
     """The ports of an application over this store."""
 
@@ -196,6 +202,7 @@ def services_over(
         provider_secrets=provider_secrets,
         drafts=drafts,
         audience=audience,
+        webhooks=webhooks,
         limits=LIMITS,
         cors_origins=cors_origins,
     )
@@ -237,6 +244,19 @@ async def build_read_models(database: str) -> None:
             await rebuild(opened, PostgresLog(database, opened), projection)
 
 
+def webhook_door(opened: Any, store: LogReader, keyring: PostgresKeyring, stack: AsyncExitStack) -> WebhookDoor:
+    """Webhooks that may be posted to on this machine."""
+
+    def now() -> datetime:
+        return datetime.now(UTC)
+
+    poster = HttpPoster(networks(["127.0.0.0/8"]), now=now)
+    stack.push_async_callback(poster.aclose)
+    secrets = PostgresEnvelopes(opened, os.urandom(KEY_BYTES), WEBHOOKS)
+    tester = WebhookTester(store, Sender(secrets, keyring, poster, now))
+    return WebhookDoor(secrets, PostgresDeliveries(opened), poster, tester)
+
+
 @asynccontextmanager
 async def api_on_postgres(database: str, folder: Path) -> AsyncIterator[Api]:
     """The application over a real database, with everything that follows its log."""
@@ -261,6 +281,7 @@ async def api_on_postgres(database: str, folder: Path) -> AsyncIterator[Api]:
             connections=opened, read_models=follower, now=lambda: datetime.now(UTC), metrics=metrics,
             tracer=tracer_over(store, opened), provider_secrets=PostgresSecrets(opened, os.urandom(KEY_BYTES)),
             drafts=drafts, audience=PostgresAudience(opened),
+            webhooks=webhook_door(opened, store, keyring, stack),
         )  # fmt: skip
         api = Api(services, store, await issue(commands, "*", label="owner"))
         stack.push_async_callback(api.http.aclose)

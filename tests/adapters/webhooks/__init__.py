@@ -1,0 +1,1 @@
+"""Posting to addresses that others gave us."""
