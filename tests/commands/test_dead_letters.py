@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from commands.agents import FailAgentAttempt
-from commands.budgets import OpenBudget
+from commands.budgets import ChangeBudgetLimit, OpenBudget
 from commands.llm_jobs import (
     CancelLlmJob,
     ChangeExecutionSettings,
@@ -22,7 +22,7 @@ from commands.projects import ArchiveProject, CancelProject
 from domain.budgets import Budget
 from domain.errors import NotFound, Refused
 from domain.ids import attempt_id, execution_settings_id, job_id
-from domain.llm_jobs import ExecutionSettings, LlmJob
+from domain.llm_jobs import ExecutionSettings, LlmJob, slots_of
 from domain.llm_jobs.settings import KeyCalls, ModelCalls, ProjectCalls, ProjectWeight, ProviderCalls
 from domain.values import instant_text
 from tests.commands.staging import EVERYTHING, GLOBAL, StageAgentJob, admit, complete, fail, money, queue, usd
@@ -90,6 +90,16 @@ async def test_a_parked_job_that_is_given_up_takes_no_room_from_those_behind_it(
     story.then("llm_job.failed", "llm_job.dead_lettered", "budget.job_unparked")
     assert list(story.state(Budget, EVERYTHING).parked) == [two]
     assert story.state(LlmJob, one).parked_on is None
+
+
+async def test_a_queued_job_that_is_given_up_lets_those_behind_it_go_on(story: Story) -> None:
+    one, two = story.id(1), story.id(2)
+    await story.given(opened("1"), queue(one, **soon(story)), queue(two), admit(two, "2"))
+    await story.given(ChangeBudgetLimit(budget_id=EVERYTHING, limit=usd(3)))
+    story.clock.advance(60)
+    await story.when(ExpireLlmJob(job_id=one))
+    story.then("llm_job.failed", "llm_job.dead_lettered", "budget.job_unparked", "llm_job.resumed")
+    assert story.state(LlmJob, two).status == "queued"
 
 
 async def test_patience_that_a_provider_asks_for_is_granted_within_the_deadline_only(story: Story) -> None:
@@ -262,6 +272,12 @@ async def test_execution_settings_are_chosen_and_changed_as_a_whole(story: Story
     story.then()
     found = story.state(ExecutionSettings, execution_settings_id())
     assert ExecutionSettings.from_snapshot(found.id, found.version, found.snapshot()) == found
+
+
+def test_a_call_takes_a_slot_of_everything_that_it_belongs_to(story: Story) -> None:
+    project, key = story.id("project"), story.id("key")
+    assert slots_of("a", "large", None, None) == ["provider a", "model a/large"]
+    assert slots_of("a", "large", project, key)[2:] == [f"project {project}", f"key {key}"]
 
 
 @pytest.mark.parametrize(
