@@ -41,7 +41,8 @@ class Campaign:
     front_kills: int = 1
     projector_kills: int = 1
     stalls: int = 2
-    patience: float = 90.0
+    patience: float = 45.0
+    """Seconds in which nothing new comes into the log, after which the campaign no longer waits."""
     plant: str = ""
 
     def blows(self, rng: random.Random) -> list[tuple[float, str]]:
@@ -137,8 +138,10 @@ class Run:
         return process
 
     async def _see_it_through(self, log: PostgresLog, members: list[Member]) -> None:
-        give_up = time.monotonic() + self._campaign.patience
+        seen, give_up = 0, time.monotonic() + self._campaign.patience
         while not await self._over(log) and time.monotonic() < give_up:
+            if len(self._watch.log) > seen:
+                seen, give_up = len(self._watch.log), time.monotonic() + self._campaign.patience
             for each in members:
                 each.check()
             share = self._watch.admissions / self._campaign.jobs

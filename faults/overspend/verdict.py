@@ -87,6 +87,7 @@ class Life:
     estimated: bool = False
     overdrawn: bool = False
     expired: bool = False
+    released: bool = False
 
 
 class Audit:
@@ -135,6 +136,8 @@ class Audit:
             case "budget.settled" | "budget.hold_expired" if life:
                 life.expired = life.expired or stored.type == "budget.hold_expired"
                 life.settled[stored.stream_id] = life.settled.get(stored.stream_id, NOTHING) + Decimal(said["amount"])
+            case "budget.released" if life:
+                life.released = True
             case "budget.adjusted" if life:
                 life.settled[stored.stream_id] += Decimal(said["delta"])
             case "budget.overdrawn" if life:
@@ -198,6 +201,8 @@ class Audit:
             self._verdict.found("overdrawn", f"attempt {attempt}, {entry['behaviour']}: {life.cost} of {life.bound}")
         if charged is not None and charged > life.bound and life.cost == charged and not life.overdrawn:
             self._verdict.found("untold", f"attempt {attempt}: {charged} for a bound of {life.bound}")
+        if life.cost is None and not life.settled and not life.released:
+            return  # still held: what is left over at the end is found as such
         right = life.cost == (life.bound if life.estimated else charged)
         if not (right or (life.cost is None and entry["behaviour"] in FREE)):
             self._verdict.found(
