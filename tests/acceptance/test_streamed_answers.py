@@ -90,11 +90,11 @@ async def test_fifty_cuts_between_two_servers_add_up_to_the_stored_text(
 ) -> None:
     random, text = Random(5), " ".join(f"wörd{number}" for number in range(600))
     async with desk(database, tmp_path, loopback) as it, it.another() as other:
-        it.vendor.behave(text=text, pause=0.006)
+        it.vendor.behave(text=text, pause=0.015)
         place = await it.queued(max_output_tokens=1_000)
         reader, cuts = Reader(), 0
         while not reader.is_over:
-            few = random.randrange(1, 3) if cuts < 60 else None
+            few = 1 if cuts < 60 else None
             await follow(random.choice([it.client, other]), f"{place}/stream", reader, up_to=few)
             cuts += 1
         stored = await it.detail(place)
