@@ -31,28 +31,36 @@ def agent(of: int, number: int) -> UUID:
 
 
 _FACTS: Final[LiteralString] = """
-insert into cost_facts (cost_id, position, recorded_at, project_id, phase, agent_id, key_id, job_id, attempt_id, provider,
-    model, tier, input_tokens, output_tokens, cached_tokens, reasoning_tokens, amount, estimated, usage, lines)
+insert into cost_facts (cost_id, position, recorded_at, project_id, phase, agent_id, key_id, job_id, attempt_id,
+    provider, model, tier, input_tokens, output_tokens, cached_tokens, reasoning_tokens,
+    amount, estimated, usage, lines)
 select md5('c' || n)::uuid, n * 10, at, ('00000000-0000-4000-8000-' || lpad((who / %(agents)s)::text, 12, '0'))::uuid,
     'phase-' || who %% %(agents)s / 4, ('00000000-0000-4000-9000-' || lpad(who::text, 12, '0'))::uuid,
     ('00000000-0000-4000-a000-' || lpad(((who / %(agents)s + (a %% 100 >= 85)::int) %% 50)::text, 12, '0'))::uuid,
     md5('j' || n / 2)::uuid, md5('a' || n)::uuid, 'provider-' || what %% 4, 'model-' || what,
-    case when counted then case when b %% 100 < 85 then 'standard' when b %% 100 < 95 then 'flex' else 'priority' end end,
+    case when counted then
+        case when b %% 100 < 85 then 'standard' when b %% 100 < 95 then 'flex' else 'priority' end end,
     case when counted then read end, case when counted then written end, case when counted then read / 4 end,
-    case when counted then written / 3 end, case when counted then (2 * read + 10 * written) * 0.000001 else 0.05 end,
+    case when counted then written / 3 end,
+    case when counted then (2 * read + 10 * written) * 0.000001 else 0.05 end,
     not counted,
-    case when counted then json_build_object('tier', 'standard', 'passes', json_build_array(json_build_object('quantities',
+    case when counted then json_build_object('tier', 'standard', 'passes', json_build_array(json_build_object(
+        'quantities',
         json_build_array(json_build_object('bucket', 'input', 'quantity', read - read / 4),
         json_build_object('bucket', 'input_cache_read', 'quantity', read / 4),
         json_build_object('bucket', 'output', 'quantity', written))))) end,
-    case when counted then format('[{"bucket":"input","quantity":%%s,"rate":"2","per":1000000,"rate_id":"p@2025-01-01/m",'
+    case when counted then format(
+        '[{"bucket":"input","quantity":%%s,'
+        '"rate":"2","per":1000000,"rate_id":"p@2025-01-01/m",'
         '"amount":"%%s"},{"bucket":"output","quantity":%%s,"rate":"10","per":1000000,"rate_id":"p@2025-01-01/m","amount":'
         '"%%s"}]', read, read * 0.000002, written, written * 0.00001)::json else '[]' end
 from (select n, %(begins)s::timestamptz + n * %(apart)s::interval as at, a, b, a %% 200 <> 7 as counted,
-    floor(%(all)s * power((a %% 100003) / 100003.0, 1.5))::int as who, 100 + b %% 5000 as read, 20 + c %% 900 as written,
+    floor(%(all)s * power((a %% 100003) / 100003.0, 1.5))::int as who, 100 + b %% 5000 as read,
+    20 + c %% 900 as written,
     (floor(%(all)s * power((a %% 100003) / 100003.0, 1.5))::int * 7 + (c %% 100 >= 85)::int) %% 20 as what
     from (select n, hashint4(n) & 2147483647 as a, hashint4(n + 500000000) & 2147483647 as b,
-        hashint4(n + 1000000000) & 2147483647 as c from generate_series(%(first)s::int, %(last)s::int) n) as die) as made
+        hashint4(n + 1000000000) & 2147483647 as c
+        from generate_series(%(first)s::int, %(last)s::int) n) as die) as made
 """
 _CHANGES: Final[LiteralString] = (
     "select date_bin('15 minutes', recorded_at, '2000-01-01Z') as begins, "
@@ -98,8 +106,8 @@ async def check(connection: psycopg.AsyncConnection[tuple[object, ...]]) -> str:
     """Every cut in every grain adds up to the facts; answers how many rows that took."""
     facts = await _row(
         connection,
-        "select count(*), count(*) filter (where estimated), sum(input_tokens), sum(output_tokens), sum(cached_tokens), 0,"
-        " sum(reasoning_tokens), sum(amount), sum(amount) filter (where estimated) from cost_facts",
+        "select count(*), count(*) filter (where estimated), sum(input_tokens), sum(output_tokens), sum(cached_tokens),"
+        " 0, sum(reasoning_tokens), sum(amount), sum(amount) filter (where estimated) from cost_facts",
     )
     sums: LiteralString = ", ".join(f"sum({each})" for each in SUMS)
     told = [f"{facts[0]:,} facts"]

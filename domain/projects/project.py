@@ -23,8 +23,8 @@ class Project(Aggregate):
     quality: QualitySettings
     settings: ProjectSettings
     phases: list[str]
-    phase: str | None
     key_id: UUID | None
+    phase: str | None
     """The phase that runs, or that the next start begins with; None before the first start."""
     agents: dict[str, AgentNode]
     """By name, dependencies before those that wait for them."""
@@ -156,9 +156,8 @@ class Project(Aggregate):
         settings: ProjectSettings,
     ) -> None:
         self.project_id, self.name, self.ai, self.quality, self.settings = project_id, name, ai, quality, settings
-        self.status: ProjectStatus = "created"
+        self.status, self.key_id = "created", None
         self.phases, self.phase, self.agents, self.inputs, self.was_initialized = [], None, {}, [], False
-        self.key_id = None
 
     def add_phase(self, name: str) -> None:
         self._must_be(*EDITABLE, to="get another phase")

@@ -3,14 +3,18 @@
 import csv
 import io
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from api.spreadsheets import Name, csv_text
+from bench.reports import asked
+from bench.spending import load
 from domain.values import derived_id
 from tests.api.working import BLUEPRINT, Worker, started
-from tests.support.client import Api, problem
+from tests.support.client import Api, api_on_postgres, problem
+from tests.support.postgres import fresh_database
 from toybox.terminal.explaining import lines_of_tree, wrong
 
 PLAIN = BLUEPRINT.replace('checkpoint: {title: "Publish?", question: "Is it true?"}', "")
@@ -171,3 +175,14 @@ async def test_nobody_reads_costs_without_the_permission(whole_api: Api) -> None
     for path in (REPORT, "/api/cost/history", "/api/cost/top", f"/api/cost/tree?job_id={derived_id('x')}"):
         problem(await stranger.get(path), 403, "not_allowed")
     problem(await whole_api.http.get(f"/api/cost/tree?job_id={derived_id('x')}"), 404, "not_found")
+
+
+async def test_the_measured_mix_of_reports_is_answered_over_generated_costs(
+    postgres_server: str, postgres_with_read_models: str, tmp_path: Path
+) -> None:
+    with fresh_database(postgres_server, template=postgres_with_read_models) as conninfo:
+        assert "2,000 facts" in await load(conninfo, 2_000)
+        async with api_on_postgres(conninfo, tmp_path) as api:
+            for path, params in asked().values():
+                answer = (await api.get(path, **params)).json()
+                assert answer["items"], params

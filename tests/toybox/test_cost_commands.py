@@ -1,4 +1,4 @@
-"""`toybox costs`: reports, top spenders and explanations of a project that really ran; and charts of so many columns."""
+"""`toybox costs`: reports, top spenders and explanations of a project that really ran; and charts."""
 
 import csv
 import io
