@@ -102,6 +102,10 @@ def test_prices_are_imported_approved_and_applied_to_what_was_spent(toybox: Toyb
         assert "nothing had to be changed" in toybox("prices", "rerate", "--card", MENDED).err
         assert len(toybox("accounting", "changes", "--json").json) == 3
 
+
+def test_months_are_closed_and_exports_reconciled_with_clear_words(toybox: Toybox) -> None:
+    folder = toybox.data_dir.parent
+    with toybox.up():
         assert "2999-01 is not over" in toybox("accounting", "close-month", "2999-01", code=3).last_words
         assert "are closed" in toybox("accounting", "close-month", "2025-12").out
         closed = {**CARD, "provider": "acme", "effective_from": "2025-06-01", "fix": 0}
