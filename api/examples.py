@@ -30,12 +30,31 @@ _EXAMPLES: Final[Mapping[str, Any]] = {
         "max_output_tokens": 100,
     },
     "CircuitByHand": {"action": "open", "reason": "Their status page is red"},
+    "CloseMonth": {"month": "2026-10"},
     "ConfigureAgent": {"prompt": "Write shorter release notes.", "retries": 1},
     "ConfigureProvider": {"config": {"key_env": "OPENAI_API_KEY", "timeout_seconds": 120}},
     "DefineLibraryAgent": {"name": "editor", "instructions": "You edit texts.", "prompt": "Edit: {{ outputs.writer }}"},
     "EscalateCheckpoint": {"note": "The release is tonight"},
+    "Export": {
+        "rows": [{"row": 2, "response_id": "resp_68a1", "input_tokens": 1200, "output_tokens": 340}],
+        "dry_run": True,
+    },
     "Inputs": {"inputs": [{"name": "changelog", "kind": "file", "text": "- Fixed the login"}]},
     "IssueAccessKey": {"label": "dashboard", "permissions": ["projects.read", "costs.read", "events.read"]},
+    "LateUsage": {
+        "attempt": 1,
+        "input_tokens": 1200,
+        "output_tokens": 340,
+        "counts": {"input_cache_read": 900},
+    },
+    "NewCard": {
+        "card": {
+            "provider": "acme",
+            "effective_from": "2026-12-01",
+            "source": "contract 7",
+            "models": [{"model": "acme-large", "prices": [{"rates": {"input": "2", "output": "10"}}]}],
+        }
+    },
     "NewProject": {
         "blueprint": "blueprint: 1\nname: release-notes\n…",
         "inputs": {"changelog": "- Fixed the login"},
@@ -52,6 +71,7 @@ _EXAMPLES: Final[Mapping[str, Any]] = {
     },
     "RejectAsset": {"digest": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"},
     "ResetProject": {"what": "failed"},
+    "Rerating": {"card": "acme@2026-12-01.1", "dry_run": True},
     "Resolution": {
         "decision": "approve",
         "digest": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",

@@ -52,14 +52,14 @@ def rerate_costs(command: RerateCosts, work: UnitOfWork) -> None:
         for each in command.costs
         if (cost := found[each.cost_id]) and fits(cost.usage, each.lines) and not cost.is_rated(each.lines)
     ]
-    budgets = work.find_all(Budget, {paid.budget_id for cost, _ in due for paid in cost.paid_by})
+    paying = {paid.budget_id for cost, _ in due for paid in cost.paid_by}
+    budgets = {each.id: each for each in work.get_all(Budget, paying)}
     for cost, lines in due:
         delta = sum((line.amount for line in lines), ZERO) - cost.amount
         booked_on = booking_day(accounting, cost.recorded_on, today)
         cost.re_rate(card=command.card, lines=lines, booked_on=booked_on, reason=command.reason, by=work.actor)
         for paid in cost.paid_by:
-            if budget := budgets[paid.budget_id]:
-                budget.rebook(cost.attempt_id, paid.number, delta)
+            budgets[paid.budget_id].rebook(cost.attempt_id, paid.number, delta)
 
 
 def fits(usage: Usage | None, lines: Sequence[CostLine]) -> bool:

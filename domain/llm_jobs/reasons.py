@@ -19,7 +19,7 @@ REASONS: Mapping[str, str] = {
     "not_kept": "the answer could not be kept; what it cost counts all the same",
     "output_too_long": "the answer was cut off at max_output_tokens: raise it in the agent's AI config",
     "overloaded": "the provider is overloaded",
-    "price_unknown": "its price is not known: toybox prices import FILE, toybox prices approve CARD, then queue it again",
+    "price_unknown": "its price is unknown: toybox prices import FILE, toybox prices approve CARD, then queue it again",
     "provider_key_missing": "no key of the provider can be used: store one (toybox provider-keys add), or see its note",
     "rate_limited": "the provider's rate limit is reached",
     "refused": "the model refused to answer: change the agent's prompt or model",

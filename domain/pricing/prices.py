@@ -16,7 +16,9 @@ _PER: Final[Mapping[str, int]] = {"audio_ms": 60_000, "session_ms": 60_000}
 """Sound is priced by the minute; tokens by the million; uses of tools by the thousand."""
 
 RateText = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,6}(\.[0-9]{1,12})?$")]
-Word = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^\S+$")]
+WORD: Final = r"^[^\s\u0000-\u001f\u007f-\u009f\u2028\u2029]+$"
+Word = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=WORD)]
+Remark = Annotated[str, StringConstraints(max_length=1_000, pattern=f"^$|{ONE_LINE}")]
 
 
 RateId = Annotated[str, StringConstraints(min_length=1, max_length=1_500, pattern=ONE_LINE)]
@@ -72,7 +74,7 @@ class ModelPrices(_Card):
     max_input_tokens: Annotated[int, Field(gt=0)] | None = None
     """The longest prompt that the model takes, or that these prices hold for."""
     prices: Annotated[tuple[Price, ...], Field(min_length=1)]
-    note: str = ""
+    note: Remark = ""
 
     @model_validator(mode="after")
     def _conditions_differ(self) -> Self:
@@ -104,7 +106,7 @@ class PriceCard(_Card):
     effective_from: date
     fix: Annotated[int, Field(ge=0)] = 0
     """A card of the same day with a higher number replaces one that was wrong."""
-    source: Annotated[str, StringConstraints(min_length=1)]
+    source: Annotated[str, StringConstraints(min_length=1, max_length=1_000, pattern=ONE_LINE)]
     models: Annotated[tuple[ModelPrices, ...], Field(min_length=1)]
 
     @property

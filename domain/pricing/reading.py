@@ -13,7 +13,6 @@ from domain.pricing.usage import BUCKETS, Standard
 
 MOST: Final = Decimal(10_000)
 """USD for a million tokens, a thousand uses or a minute: above it somebody has mistaken the unit."""
-LONGEST_SOURCE: Final = 1_000
 MOST_MODELS: Final = 1_000
 _RATE: Final = 'a rate is text, USD per million tokens, thousand uses or minute, such as "2.50"; never negative'
 
@@ -54,6 +53,8 @@ def _told(found: Mapping[str, Any]) -> str:
             said = f"there is no bucket {found['input']!r}: {known}"
         case (("string_pattern_mismatch" | "string_type"), (*_, "rates", _)):
             said = f"{_RATE}; this is {found['input']!r}"
+        case "string_pattern_mismatch", _:
+            said = "write one line of text without control characters, and names without blanks"
         case "missing", _:
             said = "this is missing: write it"
         case "extra_forbidden", _:
@@ -64,8 +65,6 @@ def _told(found: Mapping[str, Any]) -> str:
 
 
 def _mistakes(card: PriceCard) -> Iterator[str]:
-    if len(card.source) > LONGEST_SOURCE or not card.source.isprintable():
-        yield f"source: say where the prices are from in one line of at most {LONGEST_SOURCE} characters"
     if len(card.models) > MOST_MODELS:
         yield f"models: at most {MOST_MODELS} in one card; split it"
     named: dict[str, str] = {}

@@ -203,7 +203,7 @@ async def test_a_job_without_a_price_fails_before_anything_is_held(story: Story)
     deny = DenyLlmJob(job_id=story.id(1), attempt=1, kind="price_unknown")
     await story.when(deny)
     denied, failed, _ = story.then("llm_job.denied", "llm_job.failed", "llm_job.dead_lettered")
-    reason = "its price is not known: toybox prices import FILE, then toybox prices approve CARD, then queue it again"
+    reason = "its price is unknown: toybox prices import FILE, toybox prices approve CARD, then queue it again"
     assert denied.pop("shortfall") is None
     target = {"provider": "scripted", "model": "scripted-small"}
     assert denied == failed == {"attempt": 1, "kind": "price_unknown", "reason": reason, "note": None, **target}

@@ -8,6 +8,7 @@ import pytest
 from commands.accounting import CloseMonth
 from commands.handling import Principal
 from commands.prices import ApprovePriceCard, ImportPriceCard, RetirePriceCard, WithdrawPriceCard
+from domain.accounting import check_month
 from domain.errors import Conflict, NotAllowed, NotFound, Refused
 from domain.ids import price_card_id
 from domain.prices import ImportedCard
@@ -22,7 +23,7 @@ CHIEF = Principal("chief", frozenset({"prices.approve"}))
 def card(day: str = "2026-11-20", rate: str = "2", **more: Any) -> PriceCard:
     facts: dict[str, Any] = {"provider": "acme", "source": "their page", "effective_from": date.fromisoformat(day)}
     models = (ModelPrices(model="one", prices=(Price(rates={"input": rate, "output": "9"}),)),)
-    return PriceCard(**(facts | {"models": models} | more))
+    return PriceCard.model_validate(facts | {"models": models} | more)
 
 
 NAME = "acme@2026-11-20"
@@ -109,6 +110,12 @@ async def test_months_are_closed_in_order_once_they_are_over(story: Story) -> No
     for again in ("2026-10", "2026-08"):
         await story.when(CloseMonth(month=again))
         story.then()
+
+
+def test_a_month_is_written_as_year_and_month() -> None:
+    assert check_month("2026-10") == "2026-10"
+    with pytest.raises(Refused, match="write it as 2026-10"):
+        check_month("October")
 
 
 @pytest.mark.parametrize(

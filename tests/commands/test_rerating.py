@@ -69,6 +69,9 @@ async def test_a_cost_is_priced_anew_and_its_budgets_follow_once(story: Story) -
     assert money(story) == (usd("0.3"), 0)
     cost = story.state(Cost, cost_id(attempt_id(job, 1)))
     assert (cost.amount, cost.lines) == (usd("0.3"), lines("0.3"))
+    assert cost.price_day == cost.recorded_on
+    cost.re_rate(card="c", lines=lines("0.3"), booked_on=cost.recorded_on, reason="r", by="b")
+    assert cost.take_pending() == ()
     await story.when(rerate(job, "0.3"))
     story.then()
     checked(story)

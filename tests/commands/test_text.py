@@ -10,6 +10,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from commands.handling import COMMANDS, Command
 from commands.projects import GivenInput
+from domain.accounting import Accounting
 from domain.agents import Agent
 from domain.budgets import Budget
 from domain.checkpoints import Asset
@@ -17,6 +18,7 @@ from domain.costs import Cost
 from domain.identity.access_keys import AccessKey
 from domain.kernel import EVENT_TYPES, Event
 from domain.llm_jobs import LlmJob
+from domain.prices import ImportedCard
 from domain.projects import Project
 from domain.provider_health import ProviderHealth
 from domain.providers import Provider
@@ -47,12 +49,14 @@ FEEDS: Mapping[str, Sequence[type[Event]]] = {
     "AddAgent": [Project.AgentAdded, Agent.Defined, Agent.Redefined],
     "AddPhase": [Project.PhaseAdded],
     "AdmitLlmJob": [LlmJob.Admitted],
+    "ApprovePriceCard": [ImportedCard.Approved],
     "CancelLlmJob": [LlmJob.Cancelled],
     "CancelProject": [Project.Cancelled],
     "CloseCircuit": [ProviderHealth.CircuitClosed],
     "ChangeAiConfig": [Project.AiConfigChanged],
     "ChangeProjectSettings": [Project.SettingsChanged],
     "ChangeQualitySettings": [Project.QualitySettingsChanged],
+    "CloseMonth": [Accounting.MonthClosed],
     "CompleteAttempt": [LlmJob.Completed, Cost.Recorded],
     "ConfigureAgent": [Agent.Configured],
     "ConfigureProvider": [Provider.Configured],
@@ -62,6 +66,7 @@ FEEDS: Mapping[str, Sequence[type[Event]]] = {
     "DenyLlmJob": [LlmJob.Denied, LlmJob.Failed, LlmJob.Rerouted],
     "FailAttempt": [LlmJob.Failed, LlmJob.RetryScheduled, LlmJob.Rerouted, Cost.Recorded],
     "FollowProviderHealth": [ProviderHealth.HealthWatched, ProviderHealth.HealthChanged, ProviderHealth.CircuitOpened],
+    "ImportPriceCard": [ImportedCard.Imported],
     "InitializeProject": [Project.Initialized],
     "IssueAccessKey": [AccessKey.Issued],
     "OpenBudget": [Budget.Opened],
@@ -70,9 +75,13 @@ FEEDS: Mapping[str, Sequence[type[Event]]] = {
     "QueueLlmJob": [LlmJob.Queued],
     "RegisterAsset": [Asset.Created],
     "RegisterProvider": [Provider.Registered, Provider.Restored],
+    "ReportUsage": [LlmJob.LateUsage, Cost.Recorded, Cost.Corrected],
+    "RerateCosts": [Cost.ReRated],
     "ResolveCheckpoint": [Asset.Superseded],
+    "RetirePriceCard": [ImportedCard.Retired],
     "RotateAccessKey": [AccessKey.Issued],
     "SupersedeAsset": [Asset.Superseded],
+    "WithdrawPriceCard": [ImportedCard.Withdrawn],
 }
 """Events that a command's plain strings reach."""
 ELSEWHERE = {

@@ -68,7 +68,7 @@ def test_a_correction_is_a_fact_of_its_own_that_adds_only_the_difference() -> No
 def test_the_deltas_of_a_town_add_up_to_what_its_costs_are_in_the_end() -> None:
     town = busy()
     facts = [fact for fact in map(fact_of, town.events) if fact]
-    assert {fact.kind for fact in facts} == {"recorded", "corrected"}
+    assert {fact.kind for fact in facts} == {"recorded", "corrected", "re_rated"}
     costs = town.all(Cost)
     assert sum(fact.delta for fact in facts) == sum(cost.amount for cost in costs.values()) > 0
     last: dict[Any, Decimal] = {fact.cost_id: fact.amount for fact in facts}

@@ -111,7 +111,7 @@ async def test_a_job_without_a_price_is_denied_with_the_commands_that_mend_it(st
     job = await shop.queue_job()
     await (await shop.attempt(job)).run()
     assert (shop.job(job).status, shop.job(job).failure) == ("failed", "price_unknown")
-    assert "toybox prices import FILE, then toybox prices approve" in (shop.job(job).reason or "")
+    assert "toybox prices import FILE, toybox prices approve" in (shop.job(job).reason or "")
     assert shop.model.asked == []
     assert shop.budget.held == 0
 
