@@ -36,7 +36,7 @@ class ChatJob(Manner):
     project_id: UUID | None = None
     provider: Slug
     model: ModelName
-    fallbacks: Annotated[Fallbacks, Field(description="Where else it may be sent, in order")] = []
+    fallbacks: Annotated[Fallbacks, Field(description="Where else it may be sent, in order", default_factory=list)]
     messages: Annotated[list[ChatMessage], Field(min_length=1, max_length=1_000)]
     max_output_tokens: Annotated[int, Field(ge=1, le=1_000_000)] = 1_024
     temperature: Annotated[Fraction, Field(ge=0, le=2)] | None = None
