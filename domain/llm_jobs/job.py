@@ -2,7 +2,6 @@
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Literal
 from uuid import UUID
 
 from domain.charges import Shortfall
@@ -10,15 +9,14 @@ from domain.errors import Refused
 from domain.kernel import Aggregate, event
 from domain.llm_jobs import events
 from domain.llm_jobs.attempts import Attempt, HeldAmount, Reply, reference
+from domain.llm_jobs.ending import Ending, JobStatus
 from domain.llm_jobs.reasons import reason_of
-from domain.llm_jobs.routing import MOVES, Patience, Routed, hop
+from domain.llm_jobs.routing import MOVES, Patience, hop
 from domain.pricing import Usage
 from domain.values import Fraction, Instant, Money, Target, Text
 
-JobStatus = Literal["queued", "running", "parked", "retrying", "completed", "failed", "cancelled"]
 
-
-class LlmJob(Routed, Aggregate):
+class LlmJob(Ending, Aggregate):
     """One question to a model. Its present attempt's number is the fence: only its holder decides the outcome."""
 
     TOPIC = "llm_job"
@@ -186,7 +184,7 @@ class LlmJob(Routed, Aggregate):
             return
         facts = {"attempt": number, **dict(target), "kind": kind, "reason": reason_of(kind), "note": note}
         self.trigger_event(LlmJob.Denied, shortfall=lack, **facts)
-        self._give_up(number, target, kind, note)
+        self.give_up(number, target, kind, note)
 
     def resume(self, budget_id: UUID) -> None:
         """Back to the queue: the budget has room."""
@@ -250,10 +248,10 @@ class LlmJob(Routed, Aggregate):
         wait = retry_at - now if retry_at else None
         onward = self.route.onward(target, kind=kind, wait=wait, tries=self.tries, patience=patience)
         if onward is None or number >= self.max_attempts:
-            self._give_up(number, target, kind, note)
+            self.give_up(number, target, kind, note)
         elif self.deadline and (now if onward.at_once else retry_at or now) >= self.deadline:
             why = f"its deadline is over before the next try; the last one ended as {kind}: {reason_of(kind)}"
-            self._give_up(number, target, "deadline_exceeded", note, why[:200])
+            self.give_up(number, target, "deadline_exceeded", note, why[:200])
         elif onward.at_once:
             self.reroute(number, target, onward.target, kind=kind, note=note, for_good=onward.for_good)
         else:
@@ -272,7 +270,7 @@ class LlmJob(Routed, Aggregate):
         lost = self.present(number)
         self.trigger_event(LlmJob.AttemptLost, attempt=number, attempt_id=lost.attempt_id)
         if number >= self.max_attempts:
-            self._give_up(number, lost.target, "lost", None)
+            self.give_up(number, lost.target, "lost", None)
 
     def account_late(self, attempt: Attempt, *, usage: Usage | None, cost: Decimal) -> None:
         self.trigger_event(
@@ -282,45 +280,6 @@ class LlmJob(Routed, Aggregate):
     def cancel(self, reason: str) -> None:
         self._must_be("queued", "running", "parked", "retrying")
         self.trigger_event(LlmJob.Cancelled, reason=reason)
-
-    def check_overdue(self, now: datetime) -> None:
-        """Whether the job waits and may not start any more."""
-        self._must_be("queued", "parked", "retrying")
-        if self.deadline is None or now < self.deadline:
-            raise Refused("this job's deadline is not over", code="not_due")
-
-    def expire(self) -> None:
-        """It did not start by its deadline."""
-        self._give_up(max(1, self.attempt), self.target, "deadline_exceeded", None)
-
-    def check_dead(self) -> None:
-        """Whether it failed for good and nobody else goes on with it."""
-        if self.status == "failed" and self.agent_id:
-            raise Refused(
-                f"job {self.id} belongs to agent {self.agent_id}, which makes a new job for each try: retry the agent"
-                f" (POST /api/agents/{self.agent_id}/retry)",
-                code="agent_job",
-                agent_id=self.agent_id,
-            )
-        if not self.is_dead:
-            raise Refused(f"job {self.id} is {self.status}: only what has failed for good is requeued", code="not_dead")
-
-    def revive(self, attempts: int | None, deadline: datetime | None, now: datetime) -> None:
-        """Back to the queue, with attempts of its own."""
-        still = self.deadline if self.deadline and self.deadline > now else None
-        self.trigger_event(
-            LlmJob.Requeued,
-            attempts=self.attempt,
-            max_attempts=self.attempt + (attempts or self.allowance),
-            deadline=deadline or still,
-        )
-
-    def _give_up(self, number: int, target: Target, kind: str, note: str | None, reason: str | None = None) -> None:
-        """Fail for good. An agent decides itself whether it goes on, with a job of its own."""
-        reason = reason or reason_of(kind)
-        self.trigger_event(LlmJob.Failed, attempt=number, **dict(target), kind=kind, reason=reason, note=note)
-        if self.agent_id is None:
-            self.trigger_event(LlmJob.DeadLettered, attempts=self.attempt, kind=kind, reason=reason)
 
     def deliver(self, to: str) -> None:
         """Note that whoever asked has the outcome; once is enough."""
@@ -334,10 +293,6 @@ class LlmJob(Routed, Aggregate):
         if number != self.attempt:
             raise Refused(f"attempt {self.attempt} is the present one", code="not_due")
         return self.unaccounted[number]
-
-    def _must_be(self, *wanted: JobStatus) -> None:
-        if self.status not in wanted:
-            raise Refused(f"the job is {self.status}, not {' or '.join(wanted)}", code="not_due", status=self.status)
 
     # --- appliers ---
 

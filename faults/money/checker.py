@@ -261,8 +261,10 @@ class Checker:
         deltas = {"amount": said["delta"], "input_tokens": said["input_delta"], "output_tokens": said["output_delta"]}
         for limit in book.limits.values():
             if use := limit.uses.get(attempt):
-                use.settled = use.amount + _amount(deltas, limit.unit)
-                use.excess += max(NOTHING, limit.used - limit.limit - limit.explained)
+                moved = replace(use, settled=use.amount + _amount(deltas, limit.unit))
+                limit.put(attempt, moved)
+                without_room = max(NOTHING, limit.used - limit.limit - limit.explained)
+                limit.put(attempt, replace(moved, excess=moved.excess + without_room))
 
     def _explains(self, use: Use, attempt: str, stored: StoredEvent) -> None:
         if use.amount > use.held and use.excess == NOTHING:

@@ -162,10 +162,16 @@ class AttemptRun:
         try:
             prepared = await self._prepare()
         except (Refused, NotFound) as problem:
-            if problem.code == "price_unknown" and await self._with.new_prices():
-                return 0  # somebody has approved a price meanwhile: look again
-            await self._send(self._say.denied(problem), f"deny|{self.job.id}|{self.job.version}")
-            return BEHIND_SECONDS
+            return await self._turn_away(problem)
+        return await self._admit(prepared)
+
+    async def _turn_away(self, problem: Refused | NotFound) -> float:
+        if problem.code == "price_unknown" and await self._with.new_prices():
+            return 0  # somebody has approved a price meanwhile: look again
+        await self._send(self._say.denied(problem), f"deny|{self.job.id}|{self.job.version}")
+        return BEHIND_SECONDS
+
+    async def _admit(self, prepared: _Prepared) -> float:
         # The job's version is part of the key: after parking it is admitted anew under the same attempt number.
         if not await self._send(prepared.admission, f"admit|{self.job.id}|{self.job.version}"):
             if self._refused_as in ELSEWHERE:

@@ -63,7 +63,7 @@ async def test_a_card_is_imported_approved_shown_and_retired(whole_api: Api) -> 
     waiting = (await api.get("/api/prices/quote", provider="acme", model="one")).json()
     assert (waiting["applies"], waiting["history"]) == (None, [])
     assert f"toybox prices approve {NAME}" in waiting["why"]
-    approved = await api.post(f"/api/prices/cards/{NAME}/approve", **{"If-Match": made.headers["etag"]})
+    approved = await api.post(f"/api/prices/cards/{NAME}/approve", {}, **{"If-Match": made.headers["etag"]})
     view = (await api.get(f"/api/prices/cards/{NAME}", min_position=approved.headers["toybox-position"])).json()
     assert (view["status"], view["approved_by"][:6], view["card"]["models"][0]["also"]) == (
         "approved",
@@ -143,7 +143,7 @@ async def test_a_wrong_card_is_refused_with_place_and_fix(api: Api, change: dict
 
 
 async def test_what_does_not_fit_the_state_is_refused(api: Api) -> None:
-    shipped = {"provider": "openai", "effective_from": "2026-11-01"}
+    shipped: dict[str, Any] = {"provider": "openai", "effective_from": "2026-11-01"}
     taken = problem(await api.http.post("/api/prices/cards", json=card(**shipped)), 409, "price_card_exists")
     assert "openai@2026-11-01.1" in taken["detail"]
     problem(await api.http.post(f"/api/prices/cards/{NAME}/approve"), 404, "not_found")

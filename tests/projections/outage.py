@@ -5,7 +5,8 @@ from typing import Any
 
 from commands.handling import Command
 from commands.llm_jobs import CancelLlmJob, LoseAttempt, ReportFirstToken, RequeueLlmJob
-from commands.provider_health import CloseCircuit, FollowProviderHealth, OpenCircuit
+from commands.provider_health import ChangeHealthSettings, CloseCircuit, FollowProviderHealth, OpenCircuit
+from domain.provider_health import HealthRules
 from domain.values import Target
 from tests.commands.staging import admit, complete, fail, queue
 from tests.support.story import Story
@@ -20,6 +21,8 @@ async def outage(story: Story, send: Callable[[Command], Awaitable[Any]], said: 
     degraded = FollowProviderHealth(name="openai", level="degraded", error_rate="0.36", samples=2, through=1, seen=0)  # type: ignore[arg-type]
     refused: dict[str, Any] = {"retryable": True, "sent": False}
     for step in (
+        ChangeHealthSettings(rules=HealthRules(tries_per_target=3)),
+        ChangeHealthSettings(rules=HealthRules(tries_per_target=2)),
         degraded,
         queue(job, **dict(FIRST), fallbacks=[SECOND], max_attempts=9),
         admit(job, "0.01", 1, **dict(FIRST)),

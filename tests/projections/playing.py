@@ -1,5 +1,6 @@
 """A system at play: real commands and reactions on the in-memory log, for read models to be folded from."""
 
+from random import Random
 from typing import TypeVar
 from uuid import UUID
 
@@ -35,9 +36,9 @@ async def follow(connections: Connections, play: "Play", *projections: Projectio
 class Play:
     """One story whose events are answered by the reactions, as the runner answers them."""
 
-    def __init__(self, story: Story) -> None:
+    def __init__(self, story: Story, dice: Random | None = None) -> None:
         load()
-        self.story = story
+        self.story, self.dice = story, dice or Random(0)
         self.states: dict[UUID, Aggregate] = {}
         """Every aggregate, folded from its history."""
         self.refused = 0
@@ -78,6 +79,10 @@ class Play:
 
     def remember(self, stream: UUID, known: Aggregate) -> None:
         """For those who look for something in a certain state."""
+
+    def chance(self, percent: int) -> bool:
+        """Whether it happens."""
+        return self.dice.randrange(100) < percent
 
     def all(self, kind: type[A]) -> dict[UUID, A]:
         """Every aggregate of a kind."""

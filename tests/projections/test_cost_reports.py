@@ -15,7 +15,7 @@ from domain.costs import Cost, CostLine
 from domain.errors import Refused
 from domain.ids import cost_id
 from domain.log import StoredEvent
-from domain.pricing import BUCKETS, Pass, Usage
+from domain.pricing import BUCKETS, Bucket, Pass, Usage
 from domain.values import derived_id
 from projections.costs import (
     Asked,
@@ -34,7 +34,7 @@ from projections.costs import (
 )
 from projections.costs.asking import GROUPS
 from projections.costs.booking import Booking
-from projections.costs.calendar import QUARTER, STEPS, Period, zone_of
+from projections.costs.calendar import QUARTER, STEPS, Period, Step, zone_of
 from projections.costs.facts import FACTS
 from projections.costs.sums import CUTS, SUMS, TABLES, mask
 from projections.projector import Applied, Connection, Connections
@@ -74,7 +74,7 @@ def log_of(seed: int, costs: int) -> list[StoredEvent]:
 
 
 def used(dice: Random) -> Usage:
-    counts = {each: dice.randrange(1, 500) for each in dice.sample(BUCKETS, 5)}
+    counts: dict[Bucket, int] = {each: dice.randrange(1, 500) for each in dice.sample(BUCKETS, 5)}
     usage = Usage(passes=[Pass.of("m", counts)], tier=dice.choice(["standard", "flex"]))
     return usage.model_copy(update={"reasoning_tokens": dice.choice([None, 7])})
 
@@ -156,7 +156,8 @@ async def every(connection: Connection, asked: Asked, limit: int) -> list[Row]:
 
 def question(dice: Random) -> Asked:
     """Anything that can be asked about the time of the log."""
-    zone, step = dice.choice(ZONES), dice.choice([*STEPS, None])
+    zone = dice.choice(ZONES)
+    step: Step | None = dice.choice([*STEPS, None])
     begins = SPAN[0] + QUARTER * dice.randrange(0, 75 * 96)
     length = dice.choice([QUARTER, timedelta(hours=7), timedelta(days=3), timedelta(days=33), SPAN[1]])
     by: list[Group] = dice.sample(GROUPS, dice.randrange(0, 4))
@@ -230,12 +231,13 @@ async def test_the_order_of_costs_and_the_size_of_batches_change_nothing(connect
     assert found[0] == found[1] == found[2]
 
 
-async def test_an_adjustment_moves_money_alone_and_in_the_books_of_its_own_moment(ledger: Ledger) -> None:
-    fact, later = ledger.facts[0], SPAN[0] + SPAN[1] + timedelta(days=10)
+async def test_a_change_of_a_closed_month_counts_in_the_books_of_a_later_day(ledger: Ledger) -> None:
+    fact, day = ledger.facts[0], (SPAN[0] + SPAN[1] + timedelta(days=10)).astimezone(UTC).date()
+    later = datetime(day.year, day.month, day.day, tzinfo=UTC)
     whole = Asked([Period(SPAN[0], later + QUARTER)])
     old, before = Asked([Period(SPAN[0], later)]), await read_total(ledger.connection, whole)
     booking = Booking()
-    booking.adjust(fact, Decimal("-0.000001"), later)
+    booking.change(fact, replace(fact, amount=fact.amount - Decimal("0.000001")), day)
     await booking.post(ledger.connection)
     after = await read_total(ledger.connection, whole)
     assert (after.amount, after.attempts) == (before.amount - Decimal("0.000001"), before.attempts)

@@ -50,7 +50,6 @@ from commands.projects import (
     ResumeProject,
     StartProject,
 )
-from commands.provider_health import ChangeHealthSettings
 from commands.provider_keys import EndKeyOverlap, NoteKeyUse, RevokeProviderKey, RotateProviderKey, StoreProviderKey
 from commands.providers import ConfigureProvider, RegisterProvider, RemoveProvider
 from domain.agents import Agent
@@ -61,7 +60,6 @@ from domain.ids import Scope, budget_id, provider_key_id
 from domain.kernel import Aggregate
 from domain.llm_jobs import LlmJob
 from domain.projects import Project, QualitySettings
-from domain.provider_health import HealthRules
 from domain.providers import ProviderConfig
 from domain.values import AiConfig
 from tests.commands.staging import admit, complete, fail
@@ -90,8 +88,7 @@ class Town(Play):
     """One log, its people, and a die that decides what they do."""
 
     def __init__(self, story: Story, seed: int) -> None:
-        super().__init__(story)
-        self.dice = Random(seed)
+        super().__init__(story, Random(seed))
         self.streams: dict[type[Aggregate], dict[UUID, Any]] = {}
         self._projects = 0
         self._made = 0
@@ -114,10 +111,6 @@ class Town(Play):
         found = [each for each in self.streams.get(kind, {}).values() if wanted(each)]
         return self.dice.choice(found) if found else None
 
-    def chance(self, percent: int) -> bool:
-        """Whether it happens."""
-        return self.dice.randrange(100) < percent
-
     def remember(self, stream: UUID, known: Aggregate) -> None:
         """What is over is no longer drawn."""
         over = isinstance(known, LlmJob) and known.status in ("completed", "failed", "cancelled")
@@ -132,8 +125,6 @@ class Town(Play):
 
     async def _settle(self) -> None:
         await self.send(ChangeCostSettings(shape=False))
-        for tries in (3, 2):
-            await self.send(ChangeHealthSettings(rules=HealthRules(tries_per_target=tries)))
         await bring_cards(self)
         await choosing(self)
         await self.send(OpenBudget(scope=Scope(kind="global"), limit=Decimal(400)))
