@@ -79,7 +79,7 @@ _EXAMPLES: Final[Mapping[str, Any]] = {
     },
     "ChangeWebhook": {"types": ["budget.*", "checkpoint.requested"]},
     "ReplayWebhook": {"from_position": 1200},
-    "RequeueDeadLetters": {"position": 1234},
+    "RequeueWebhookDeliveries": {"position": 1234},
     "RotateWebhookSecret": {"overlap_seconds": 3600},
     "SubscribeWebhook": {
         "url": "https://hooks.example.org/toybox",

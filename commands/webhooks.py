@@ -116,7 +116,7 @@ class ReplayWebhook(Command, permission="webhooks.replay"):
         return (READS_EVENTS,)
 
 
-class RequeueDeadLetters(Command, permission="webhooks.requeue"):
+class RequeueWebhookDeliveries(Command, permission="webhooks.requeue"):
     """Try once more what was given up: everything, or the event at one position."""
 
     webhook_id: UUID
@@ -199,7 +199,7 @@ def replay_webhook(command: ReplayWebhook, work: UnitOfWork) -> None:
 
 
 @handler
-def requeue_dead_letters(command: RequeueDeadLetters, work: UnitOfWork) -> None:
+def requeue_webhook_deliveries(command: RequeueWebhookDeliveries, work: UnitOfWork) -> None:
     """Whoever delivers hears of it."""
     work.get(Webhook, command.webhook_id).requeue(command.position, work.actor)
 

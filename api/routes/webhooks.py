@@ -24,7 +24,7 @@ from commands.webhooks import (
     PauseWebhook,
     RemoveWebhook,
     ReplayWebhook,
-    RequeueDeadLetters,
+    RequeueWebhookDeliveries,
     ResumeWebhook,
     RotateWebhookSecret,
     SubscribeWebhook,
@@ -146,7 +146,7 @@ offer(
     router,
     "POST",
     "/{webhook_id}/dead-letters/requeue",
-    RequeueDeadLetters,
+    RequeueWebhookDeliveries,
     name="requeue_dead_letters",
     about="webhook_id",
 )

@@ -14,7 +14,7 @@ from commands.webhooks import (
     PauseWebhook,
     RemoveWebhook,
     ReplayWebhook,
-    RequeueDeadLetters,
+    RequeueWebhookDeliveries,
     ResumeWebhook,
     RotateWebhookSecret,
     SubscribeWebhook,
@@ -213,7 +213,7 @@ async def test_a_replay_and_a_requeue_are_facts(story: Story) -> None:
     await story.given(subscribe(story))
     await story.when(ReplayWebhook(webhook_id=HOOK, from_position=7))
     assert story.then("webhook.replay_requested") == [{"from_position": 7, "by": "owner"}]
-    await story.when(RequeueDeadLetters(webhook_id=HOOK))
+    await story.when(RequeueWebhookDeliveries(webhook_id=HOOK))
     assert story.then("webhook.dead_letters_requeued") == [{"position": None, "by": "owner"}]
 
 
@@ -230,7 +230,7 @@ async def test_nothing_is_asked_of_one_that_was_removed(story: Story) -> None:
         ResumeWebhook(webhook_id=HOOK),
         rotate(story, 3),
         ReplayWebhook(webhook_id=HOOK, from_position=0),
-        RequeueDeadLetters(webhook_id=HOOK),
+        RequeueWebhookDeliveries(webhook_id=HOOK),
     ):
         await story.when(command)
         story.then_refused(Conflict, code="webhook_removed", saying="toybox webhooks add")

@@ -11,7 +11,7 @@ from commands.webhooks import (
     PauseWebhook,
     RemoveWebhook,
     ReplayWebhook,
-    RequeueDeadLetters,
+    RequeueWebhookDeliveries,
     ResumeWebhook,
     RotateWebhookSecret,
     SubscribeWebhook,
@@ -30,5 +30,5 @@ def webhook_commands(project: UUID, now: datetime) -> Iterator[Command]:
         yield RotateWebhookSecret.model_validate({**kept, "secret_id": UUID(int=hook.int + 2)})
         yield ReplayWebhook(webhook_id=hook, from_position=1)
         yield DisableWebhook(webhook_id=hook, reason="gone", detail="it answered 410")
-        yield RequeueDeadLetters(webhook_id=hook)
+        yield RequeueWebhookDeliveries(webhook_id=hook)
     yield RemoveWebhook(webhook_id=UUID(int=22))

@@ -13,7 +13,7 @@ from commands.webhooks import (
     PauseWebhook,
     RemoveWebhook,
     ReplayWebhook,
-    RequeueDeadLetters,
+    RequeueWebhookDeliveries,
     ResumeWebhook,
 )
 from domain.log import StoredEvent
@@ -141,11 +141,11 @@ async def test_after_the_last_try_a_delivery_is_kept_as_a_dead_letter_and_the_ne
         ]
         # Tried again when asked to: one arrives, the other is dead once more.
         receiver.answers = lambda got: (422, {}, b"") if got.position == worse else FINE
-        await office.send(RequeueDeadLetters(webhook_id=webhook))
+        await office.send(RequeueWebhookDeliveries(webhook_id=webhook))
         await office.until(webhook, dead_letters=1, delivered=2)
         await receiver.until(lambda it: it.positions[-2:] == [poison, worse])
         receiver.answers = lambda _: FINE
-        await office.send(RequeueDeadLetters(webhook_id=webhook, position=worse))
+        await office.send(RequeueWebhookDeliveries(webhook_id=webhook, position=worse))
         await office.until(webhook, dead_letters=0, delivered=3)
     seen = len(receiver.got)
     async with office.open():  # a requeue is acted upon once

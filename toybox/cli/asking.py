@@ -2,22 +2,21 @@
 
 import sys
 from typing import Annotated, Any
-from uuid import UUID
 
 import typer
 
 from domain.errors import Refused
-from toybox.cli.app import LOOK, RUN, AsJson, Limit, app, session
+from toybox.cli.app import RUN, AsJson, app, session
+from toybox.cli.llm_jobs import JobArgument, job_id_of, llm_jobs
 from toybox.client import Client
 from toybox.terminal.answers import Screen, told
 from toybox.terminal.failures import Exit, say
-from toybox.terminal.output import figures, is_id, moment, money, print_json, short, show, styled, table
+from toybox.terminal.output import short
 
 Json = dict[str, Any]
 SCRIPTED = "scripted/scripted-1"
 LONGEST = 1_000_000
 """Characters read of whatever stands on standard input."""
-JobArgument = Annotated[str, typer.Argument(metavar="JOB", help="Its id, or the beginning of it.")]
 
 
 @app.command(rich_help_panel=RUN, epilog='Example: toybox ask "What is event sourcing?" --model openai/gpt-5-mini')
@@ -58,46 +57,6 @@ def ask(
     raise typer.Exit(code)
 
 
-llm_jobs = typer.Typer(invoke_without_command=True, help="Questions to models: list them, follow their answers.")
-app.add_typer(llm_jobs, name="llm-jobs", rich_help_panel=LOOK)
-
-
-@llm_jobs.callback()
-def default(context: typer.Context, as_json: AsJson = False) -> None:
-    """Questions to models: without a command, list them."""
-    if context.invoked_subcommand is None:
-        list_(context, as_json=as_json)
-
-
-@llm_jobs.command(name="list", epilog="Example: toybox llm-jobs list --status parked")
-def list_(
-    context: typer.Context,
-    status: Annotated[list[str] | None, typer.Option("--status", help="Only these, such as running or parked.")] = None,
-    limit: Limit = 20,
-    as_json: AsJson = False,
-) -> None:
-    """List questions, the newest first."""
-    with session(context).client() as client:
-        found = list(client.pages("/api/llm-jobs", limit=limit, status=status))
-    if as_json:
-        print_json(found)
-        return
-    made = table("ID", "STATUS", "MODEL", figures("INPUT"), figures("OUTPUT"), figures("COST"), "QUEUED")
-    rows = [
-        (
-            short(each["job_id"]),
-            styled(each["status"]),
-            f"{each['provider']}/{each['model']}",
-            _count(each["input_tokens"]),
-            _count(each["output_tokens"]),
-            money(each["output"]["cost"]) if each["output"] else "",
-            moment(each["queued_at"]),
-        )
-        for each in found
-    ]
-    show(made, rows, "no model was asked yet: toybox ask asks one")
-
-
 @llm_jobs.command(epilog="Example: toybox llm-jobs follow 3f2a91c0")
 def follow(
     context: typer.Context,
@@ -109,7 +68,7 @@ def follow(
 ) -> None:
     """Show an answer from its beginning, as it comes if it is still being written."""
     with session(context).client() as client:
-        code = _follow(client, _job_id(client, job), session(context).called, Screen(as_json=as_json, live=stream))
+        code = _follow(client, job_id_of(client, job), session(context).called, Screen(as_json=as_json, live=stream))
     raise typer.Exit(code)
 
 
@@ -121,17 +80,3 @@ def _follow(client: Client, job: str, called: str, screen: Screen) -> Exit:
         say(f"\ndetached: the answer is written on; see it with {called} llm-jobs follow {short(job)}")
         return Exit.INTERRUPTED
     return screen.exit
-
-
-def _job_id(client: Client, said: str) -> str:
-    if is_id(said):
-        return str(UUID(said))
-    from toybox.terminal.naming import one_of
-
-    jobs = list(client.pages("/api/llm-jobs", limit=1_000))
-    found = one_of([{**each, "id": each["job_id"]} for each in jobs], said, "job", "toybox llm-jobs")
-    return str(found["id"])
-
-
-def _count(tokens: int | None) -> str:
-    return "" if tokens is None else f"{tokens:,}"

@@ -6,14 +6,13 @@ from typing import Annotated, Any
 import typer
 
 from domain.errors import Refused
-from toybox.cli.app import LOOK, AsJson, Limit, app, session
+from toybox.cli.app import AsJson, Limit, session
+from toybox.cli.llm_jobs import llm_jobs
 from toybox.client import Client
 from toybox.terminal.output import figures, is_id, moment, out, print_json, short, show, span, table
 
 Json = dict[str, Any]
 QUEUE, DEAD = "/api/llm-jobs/queue", "/api/llm-jobs/dead-letters"
-llm_jobs = typer.Typer(no_args_is_help=True, help="LLM jobs: how the queue stands, dead letters, putting them back.")
-app.add_typer(llm_jobs, name="llm-jobs", rich_help_panel=LOOK)
 Project = Annotated[str | None, typer.Option("--project", metavar="PROJECT", help="Of this project alone.")]
 Provider = Annotated[str | None, typer.Option("--provider", help="Of this provider alone.")]
 Model = Annotated[str | None, typer.Option("--model", help="Of this model alone.")]

@@ -1,25 +1,37 @@
 """`toybox llm-jobs`: what is asked of models, what it waits for, where each attempt went."""
 
 from typing import Annotated, Any
+from uuid import UUID
 
 import typer
 
-from domain.errors import NotFound
-from toybox.cli.app import LOOK, AsJson, app, session
+from toybox.cli.app import LOOK, AsJson, Limit, app, session
+from toybox.client import Client
 from toybox.terminal.job import show_job, show_jobs
+from toybox.terminal.naming import one_of
 from toybox.terminal.output import is_id, print_json
 
-llm_jobs = typer.Typer(no_args_is_help=True, help="LLM jobs: list them, show one with its attempts.")
+llm_jobs = typer.Typer(
+    invoke_without_command=True, help="Questions to models: list, show and follow them; the queue and its dead letters."
+)
 app.add_typer(llm_jobs, name="llm-jobs", rich_help_panel=LOOK)
-RECENT = 200
+RECENT = 1_000
 """Of so many, the newest ones, an id may be given by its beginning."""
+JobArgument = Annotated[str, typer.Argument(metavar="JOB", help="Its id, or the beginning of it.")]
+
+
+@llm_jobs.callback()
+def default(context: typer.Context, as_json: AsJson = False) -> None:
+    """Questions to models: without a command, list them."""
+    if context.invoked_subcommand is None:
+        list_(context, as_json=as_json)
 
 
 @llm_jobs.command(name="list", epilog="Example: toybox llm-jobs list --status queued")
 def list_(
     context: typer.Context,
     status: Annotated[list[str] | None, typer.Option("--status", help="queued, running, parked, …; repeat.")] = None,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1)] = 50,
+    limit: Limit = 20,
     as_json: AsJson = False,
 ) -> None:
     """List jobs, the newest first, and what each waits for."""
@@ -34,20 +46,21 @@ def list_(
 @llm_jobs.command(name="show", epilog="Example: toybox llm-jobs show 6f0b2c5e")
 def show(
     context: typer.Context,
-    job: Annotated[str, typer.Argument(metavar="JOB", help="Its id, or the beginning of it.")],
+    job: JobArgument,
     as_json: AsJson = False,
 ) -> None:
     """Show a job: its targets, what it waits for, and every attempt with its target and what it cost."""
     with session(context).client() as client:
-        wanted = job
-        if not is_id(job):
-            recent = client.pages("/api/llm-jobs", limit=RECENT)
-            matching = [each["job_id"] for each in recent if each["job_id"].startswith(job)]
-            if len(matching) != 1:
-                raise NotFound(f"{len(matching)} of the newest {RECENT} jobs begin with {job}: toybox llm-jobs list")
-            wanted = matching[0]
-        found: dict[str, Any] = client.get(f"/api/llm-jobs/{wanted}")
+        found: dict[str, Any] = client.get(f"/api/llm-jobs/{job_id_of(client, job)}")
     if as_json:
         print_json(found)
     else:
         show_job(found)
+
+
+def job_id_of(client: Client, said: str) -> str:
+    """The id of the job that somebody means."""
+    if is_id(said):
+        return str(UUID(said))
+    jobs = list(client.pages("/api/llm-jobs", limit=RECENT))
+    return str(one_of([{**each, "id": each["job_id"]} for each in jobs], said, "job", "toybox llm-jobs")["id"])
