@@ -9,14 +9,14 @@ from domain.errors import Refused
 from domain.kernel import Aggregate, event
 from domain.llm_jobs import events
 from domain.llm_jobs.attempts import Attempt, HeldAmount, Reply, reference
-from domain.llm_jobs.ending import Ending, JobStatus
 from domain.llm_jobs.reasons import reason_of
 from domain.llm_jobs.routing import MOVES, Patience, hop
+from domain.llm_jobs.standing import JobStatus, Standing
 from domain.pricing import Usage
 from domain.values import Fraction, Instant, Money, Target, Text
 
 
-class LlmJob(Ending, Aggregate):
+class LlmJob(Standing, Aggregate):
     """One question to a model. Its present attempt's number is the fence: only its holder decides the outcome."""
 
     TOPIC = "llm_job"
@@ -108,16 +108,6 @@ class LlmJob(Ending, Aggregate):
         self.parked_on = self.due_at = self.output = self.usage = self.cost = None
         self.failure = self.reason = self.delivered_to = None
 
-    def check_admissible(self, attempt: int, now: datetime) -> None:
-        """Whether exactly this attempt may go out now."""
-        self._must_be("queued")
-        if attempt != self.attempt + 1:
-            raise Refused(f"the next attempt of this job is number {self.attempt + 1}", code="not_due")
-        if self.not_before and now < self.not_before:
-            raise Refused("this job may not start yet", code="not_due")
-        if self.deadline and now >= self.deadline:
-            raise Refused("this job's deadline is over: it may not start any more", code="deadline_exceeded")
-
     def admit(
         self,
         attempt: Attempt,
@@ -184,7 +174,7 @@ class LlmJob(Ending, Aggregate):
             return
         facts = {"attempt": number, **dict(target), "kind": kind, "reason": reason_of(kind), "note": note}
         self.trigger_event(LlmJob.Denied, shortfall=lack, **facts)
-        self.give_up(number, target, kind, note)
+        self._give_up(number, target, kind, note)
 
     def resume(self, budget_id: UUID) -> None:
         """Back to the queue: the budget has room."""
@@ -197,23 +187,6 @@ class LlmJob(Ending, Aggregate):
         if self.due_at and now < self.due_at:
             raise Refused("this job's retry is not due yet", code="not_due")
         self.trigger_event(LlmJob.Resumed, budget_id=None)
-
-    def awaited(self, number: int) -> Attempt | None:
-        """The attempt whose cost is still unknown; None when it was reported before."""
-        if not 1 <= number <= self.attempt:
-            raise Refused(f"attempt {number} of this job was never admitted", code="not_due")
-        return self.unaccounted.get(number)
-
-    def charged(self, attempt_id: UUID) -> Attempt:
-        """The attempt that a budget still holds money for; both forget it in one append."""
-        for each in self.unaccounted.values():
-            if each.attempt_id == attempt_id:
-                return each
-        raise LookupError(f"a budget holds money for attempt {attempt_id}, which job {self.id} does not wait for")
-
-    def is_current(self, attempt: Attempt) -> bool:
-        """Whether this attempt still decides the job: neither lost, nor overtaken, nor cancelled."""
-        return self.status == "running" and attempt.number == self.attempt
 
     def begin_answer(self, number: int, first_token_ms: int) -> None:
         attempt_id = self.present(number).attempt_id
@@ -248,10 +221,10 @@ class LlmJob(Ending, Aggregate):
         wait = retry_at - now if retry_at else None
         onward = self.route.onward(target, kind=kind, wait=wait, tries=self.tries, patience=patience)
         if onward is None or number >= self.max_attempts:
-            self.give_up(number, target, kind, note)
+            self._give_up(number, target, kind, note)
         elif self.deadline and (now if onward.at_once else retry_at or now) >= self.deadline:
             why = f"its deadline is over before the next try; the last one ended as {kind}: {reason_of(kind)}"
-            self.give_up(number, target, "deadline_exceeded", note, why[:200])
+            self._give_up(number, target, "deadline_exceeded", note, why[:200])
         elif onward.at_once:
             self.reroute(number, target, onward.target, kind=kind, note=note, for_good=onward.for_good)
         else:
@@ -270,7 +243,7 @@ class LlmJob(Ending, Aggregate):
         lost = self.present(number)
         self.trigger_event(LlmJob.AttemptLost, attempt=number, attempt_id=lost.attempt_id)
         if number >= self.max_attempts:
-            self.give_up(number, lost.target, "lost", None)
+            self._give_up(number, lost.target, "lost", None)
 
     def account_late(self, attempt: Attempt, *, usage: Usage | None, cost: Decimal) -> None:
         self.trigger_event(
@@ -287,12 +260,26 @@ class LlmJob(Ending, Aggregate):
         if self.delivered_to is None:
             self.trigger_event(LlmJob.ResultDelivered, to=to)
 
-    def present(self, number: int) -> Attempt:
-        """The attempt with this number, which must be under way."""
-        self._must_be("running")
-        if number != self.attempt:
-            raise Refused(f"attempt {self.attempt} is the present one", code="not_due")
-        return self.unaccounted[number]
+    def expire(self) -> None:
+        """It did not start by its deadline."""
+        self._give_up(max(1, self.attempt), self.target, "deadline_exceeded", None)
+
+    def revive(self, attempts: int | None, deadline: datetime | None, now: datetime) -> None:
+        """Back to the queue, with attempts of its own."""
+        still = self.deadline if self.deadline and self.deadline > now else None
+        self.trigger_event(
+            LlmJob.Requeued,
+            attempts=self.attempt,
+            max_attempts=self.attempt + (attempts or self.allowance),
+            deadline=deadline or still,
+        )
+
+    def _give_up(self, number: int, target: Target, kind: str, note: str | None, reason: str | None = None) -> None:
+        """Fail for good. An agent decides itself whether it goes on, with a job of its own."""
+        reason = reason or reason_of(kind)
+        self.trigger_event(LlmJob.Failed, attempt=number, **dict(target), kind=kind, reason=reason, note=note)
+        if self.agent_id is None:
+            self.trigger_event(LlmJob.DeadLettered, attempts=self.attempt, kind=kind, reason=reason)
 
     # --- appliers ---
 
