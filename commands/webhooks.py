@@ -10,7 +10,7 @@ from commands.handling import Command, handler
 from commands.work import UnitOfWork
 from domain.errors import Refused
 from domain.projects import Project
-from domain.values import Code, Instant, Name, Prose
+from domain.values import ONE_LINE, Code, Instant, Name, Prose
 from domain.webhooks import LONGEST_IN_FLIGHT, EventPattern, LogPosition, Webhook, check_patterns, origin_of
 
 LONGEST_OVERLAP = 30 * 86_400
@@ -18,7 +18,7 @@ LONGEST_OVERLAP = 30 * 86_400
 MOST_TYPES = 50
 READS_EVENTS = "events.read"
 """Who has events sent somewhere must be one who may read them."""
-Address = Annotated[str, StringConstraints(min_length=1, max_length=2000)]
+Address = Annotated[str, StringConstraints(min_length=1, max_length=2000, pattern=ONE_LINE)]
 Patterns = Annotated[tuple[EventPattern, ...], Field(min_length=1, max_length=MOST_TYPES)]
 
 

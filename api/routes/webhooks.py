@@ -147,7 +147,7 @@ offer(
     "POST",
     "/{webhook_id}/dead-letters/requeue",
     RequeueWebhookDeliveries,
-    name="requeue_dead_letters",
+    name="requeue_webhook_deliveries",
     about="webhook_id",
 )
 offer(router, "DELETE", "/{webhook_id}", RemoveWebhook, name="remove_webhook", about="webhook_id")
@@ -175,7 +175,9 @@ async def list_deliveries(webhook_id: UUID, looking: Looking, cursor: Cursor = N
 
 
 @router.get("/{webhook_id}/dead-letters", dependencies=[may("webhooks.read")], response_model=Listed[DeadLetter])
-async def list_dead_letters(webhook_id: UUID, looking: Looking, cursor: Cursor = None, limit: Limit = 50) -> Response:
+async def list_webhook_dead_letters(
+    webhook_id: UUID, looking: Looking, cursor: Cursor = None, limit: Limit = 50
+) -> Response:
     """Deliveries that were given up, in the order of the log, each with its reason."""
     await first_event(looking.services.reader, webhook_id, "webhook")
     order = f"dead letters of {webhook_id}"

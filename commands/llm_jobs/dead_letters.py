@@ -45,7 +45,7 @@ def requeue_dead_letters(command: RequeueDeadLetters, work: UnitOfWork) -> None:
     jobs = work.get_all(LlmJob, dict.fromkeys(command.job_ids))
     _check_projects(jobs, work)
     for job in jobs:
-        job.check_dead()
+        job.check_dead(job.id)
     deadline = None if command.seconds is None else work.now + timedelta(seconds=command.seconds)
     for job in jobs:
         job.revive(command.attempts, deadline, work.now)

@@ -38,17 +38,17 @@ class Standing(Routed):
         if self.deadline is None or now < self.deadline:
             raise Refused("this job's deadline is not over", code="not_due")
 
-    def check_dead(self) -> None:
-        """Whether it failed for good and nobody else goes on with it."""
+    def check_dead(self, job_id: UUID) -> None:
+        """Whether it failed for good and nobody else goes on with it; the id is for the refusal."""
         if self.status == "failed" and self.agent_id:
             raise Refused(
-                f"this job belongs to agent {self.agent_id}, which makes a new job for each try: retry the agent"
+                f"job {job_id} belongs to agent {self.agent_id}, which makes a new job for each try: retry the agent"
                 f" (POST /api/agents/{self.agent_id}/retry)",
                 code="agent_job",
                 agent_id=self.agent_id,
             )
         if not self.is_dead:
-            raise Refused(f"this job is {self.status}: only what has failed for good is requeued", code="not_dead")
+            raise Refused(f"job {job_id} is {self.status}: only what has failed for good is requeued", code="not_dead")
 
     def awaited(self, number: int) -> Attempt | None:
         """The attempt whose cost is still unknown; None when it was reported before."""

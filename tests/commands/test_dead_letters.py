@@ -105,13 +105,15 @@ async def test_a_queued_job_that_is_given_up_lets_those_behind_it_go_on(story: S
 async def test_patience_that_a_provider_asks_for_is_granted_within_the_deadline_only(story: Story) -> None:
     await story.given(queue(story.id(0), **soon(story)), admit(story.id(0)))
     await story.when(fail(story.id(0), "0.1", kind="rate_limited", retry_after_seconds=30))
-    said, _ = story.then("llm_job.retry_scheduled", "cost.recorded")
+    said, *_ = story.then(
+        "llm_job.retry_scheduled", "cost.recorded", "provider.health_watched", "provider.rate_limited"
+    )
     assert (said["kind"], said["due_at"]) == ("rate_limited", instant_text(story.clock.now + timedelta(seconds=30)))
     for asked in (60, 3600):
         job = story.id(asked)
         await story.given(queue(job, **soon(story)), admit(job))
         await story.when(fail(job, "0.1", kind="rate_limited", retry_after_seconds=asked))
-        said, *_ = story.then("llm_job.failed", "llm_job.dead_lettered", "cost.recorded")
+        said, *_ = story.then("llm_job.failed", "llm_job.dead_lettered", "provider.rate_limited", "cost.recorded")
         assert said["kind"] == "deadline_exceeded"
         assert "rate_limited" in said["reason"]
 

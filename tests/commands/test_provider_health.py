@@ -78,7 +78,9 @@ async def test_behind_the_last_target_comes_a_pause_and_the_first_ones_turn(stor
     story.clock.advance(60)
     await story.given(RequeueLlmJob(job_id=story.id(1)), to(ONE, 3, story=story))
     await story.when(fail(story.id(1), None, 3, kind="overloaded", retryable=True, **UNSENT))
-    assert story.then("llm_job.failed")[0]["provider"] == "openai", "attempts are counted over all targets"
+    assert story.then("llm_job.failed", "llm_job.dead_lettered")[0]["provider"] == "openai", (
+        "attempts are counted over all targets"
+    )
 
 
 async def test_a_target_of_no_use_is_left_for_good_and_burns_no_attempt_before_it_was_tried(story: Story) -> None:
@@ -93,13 +95,13 @@ async def test_a_target_of_no_use_is_left_for_good_and_burns_no_attempt_before_i
     assert story.then("llm_job.rerouted")[0]["next_provider"] == "anthropic"
     await story.given(to(TWO, 2, story=story))
     await story.when(fail(story.id(1), None, 2, kind="model_not_found", retryable=False, **UNSENT))
-    story.then("llm_job.failed")
+    story.then("llm_job.failed", "llm_job.dead_lettered")
 
 
 async def test_a_request_that_nobody_would_take_is_not_sent_elsewhere(story: Story) -> None:
     await story.given(chained(story, TWO), to(ONE, story=story))
     await story.when(fail(story.id(1), kind="invalid_request", retryable=False, **UNSENT))
-    story.then("llm_job.failed")
+    story.then("llm_job.failed", "llm_job.dead_lettered")
 
 
 async def test_the_budget_of_a_provider_sends_a_job_on_and_the_last_one_parks_it(story: Story) -> None:
@@ -165,7 +167,7 @@ async def test_exhausted_credit_opens_at_once_and_says_what_to_do(story: Story) 
     admitted, _, half = story.then("llm_job.admitted", "llm_job.started", "provider.circuit_half_opened")
     assert (admitted["probe"], half["job_id"]) == (True, str(story.id(2)))
     await story.when(fail(story.id(2), kind="credit_exhausted", retryable=False, **UNSENT))
-    story.then("llm_job.failed", "provider.credit_exhausted", "provider.circuit_opened")
+    story.then("llm_job.failed", "llm_job.dead_lettered", "provider.credit_exhausted", "provider.circuit_opened")
     assert health(story).circuits[""].openings == 2
 
 
@@ -310,7 +312,7 @@ async def test_a_straggler_does_not_reopen_what_is_open_for_want_of_credit(story
         await story.given(queue(story.id(number), **dict(ONE)), to(ONE, number=number, story=story))
     await story.given(fail(story.id(1), kind="credit_exhausted", retryable=False, **UNSENT))
     await story.when(fail(story.id(2), kind="credit_exhausted", retryable=False, **UNSENT))
-    story.then("llm_job.failed")
+    story.then("llm_job.failed", "llm_job.dead_lettered")
 
 
 async def test_the_rules_are_chosen_checked_and_followed(story: Story) -> None:

@@ -213,4 +213,10 @@ def test_exactly_these_commands_make_keys() -> None:
     makers = {
         name for name, kind in COMMANDS.items() if "makes_key" in vars(kind) and kind.__module__.startswith("comm")
     }
-    assert makers == {"CreateProject", "CreateProjectFromBlueprint", "DefineLibraryAgent", "QueueLlmJob"}
+    assert makers == {
+        "CreateProject",
+        "CreateProjectFromBlueprint",
+        "DefineLibraryAgent",
+        "QueueLlmJob",
+        "SubscribeWebhook",
+    }

@@ -23,6 +23,7 @@ from domain.projects import Project
 from domain.provider_health import ProviderHealth
 from domain.providers import Provider
 from domain.values import AiConfig, Sealed, Text
+from domain.webhooks import Webhook
 from toybox.inventory import load
 
 load()
@@ -41,6 +42,7 @@ SEALING = {
     "DefineLibraryAgent.checkpoint.question", "DenyLlmJob.detail", "EscalateCheckpoint.note", "FailAttempt.detail",
     "InitializeProject.inputs.text",
     "OpenCircuit.reason", "PauseProject.note", "QueueLlmJob.messages.content", "ResolveCheckpoint.comment",
+    "ChangeWebhook.description", "ChangeWebhook.url", "SubscribeWebhook.description", "SubscribeWebhook.url",
 }  # fmt: skip
 """Fields of commands whose text enters an event sealed, or not at all."""
 FROM_MODELS = {"AdmitLlmJob.request", "CompleteAttempt.output", "DenyLlmJob.detail", "FailAttempt.detail"}
@@ -75,6 +77,9 @@ FEEDS: Mapping[str, Sequence[type[Event]]] = {
     "QueueLlmJob": [LlmJob.Queued],
     "RegisterAsset": [Asset.Created],
     "RegisterProvider": [Provider.Registered, Provider.Restored],
+    "ChangeWebhook": [Webhook.Changed],
+    "DisableWebhook": [Webhook.Disabled],
+    "SubscribeWebhook": [Webhook.Subscribed],
     "ReportUsage": [LlmJob.LateUsage, Cost.Recorded, Cost.Corrected],
     "RerateCosts": [Cost.ReRated],
     "ResolveCheckpoint": [Asset.Superseded],

@@ -84,7 +84,8 @@ class Story:
         """Exactly these event types were appended; answers their payloads."""
         assert self.refusal is None, f"refused: {self.refusal}"
         new = self.events[self._before :]
-        assert [each.type for each in new] == list(types)
+        found = [each.type for each in new]
+        assert found == list(types), f"happened: {found}"
         return [each.payload() for each in new]
 
     def then_refused(self, kind: type[ToyboxError], *, code: str | None = None, saying: str = "") -> ToyboxError:

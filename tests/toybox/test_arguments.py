@@ -125,7 +125,7 @@ def test_without_a_command_the_help_lists_them_and_the_exit_codes(capsys: pytest
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["projcts"], "Did you mean 'projects'? see"),
+        (["budgts"], "Did you mean 'budgets'? see"),
         (["projects", "--lmit", "3"], "there is no option --lmit, did you mean --limit?"),
         (["up", "--data-dir", "elsewhere"], "toybox --data-dir … up"),
         (["costs", "--by", "agnt"], "'agnt' is not one of"),
