@@ -41,7 +41,7 @@ class ImportedCard(Aggregate):
         """Whether it is meant for days of months that are closed."""
         by: Name
 
-    class Approved(Aggregate.Event, type="price_card.approved"):
+    class Published(Aggregate.Event, type="price_card.published"):
         """The card is in force for every day from its effective date on, until a later one is."""
 
         name: Name
@@ -91,7 +91,7 @@ class ImportedCard(Aggregate):
         if self.status == "approved":
             return
         self._must_be("imported", "only a card that waits can be approved: import its prices as the next fix")
-        self.trigger_event(ImportedCard.Approved, name=self.name, by=by)
+        self.trigger_event(ImportedCard.Published, name=self.name, by=by)
 
     def retire(self, from_day: date, by: str) -> None:
         """Use it no longer from a day on: the card before it counts again, or the price is unknown."""
@@ -114,7 +114,7 @@ class ImportedCard(Aggregate):
 
     # --- appliers ---
 
-    @event(Approved)
+    @event(Published)
     def _approved(self) -> None:
         self.status = "approved"
 

@@ -15,7 +15,7 @@ from domain.prices import ImportedCard
 from domain.pricing import Catalogue, PriceCard, Quote
 
 TYPES: Final = frozenset(
-    each.TYPE for each in (ImportedCard.Imported, ImportedCard.Approved, ImportedCard.Retired, ImportedCard.Withdrawn)
+    each.TYPE for each in (ImportedCard.Imported, ImportedCard.Published, ImportedCard.Retired, ImportedCard.Withdrawn)
 )
 PAGE: Final = 1_000
 PAUSE_SECONDS: Final = 0.1

@@ -14,7 +14,7 @@ from commands.llm_jobs import ChangeExecutionSettings
 from domain.ids import execution_settings_id
 from projections.execution_settings import ExecutionSettingsState, ExecutionSettingsStates
 
-router = router_of("llm_jobs", "/api/execution-settings")
+router = router_of("llm_jobs", "/api/config/execution")
 
 
 @router.get("", dependencies=[may("execution_settings.read")], response_model=ExecutionSettingsState)

@@ -24,7 +24,7 @@ from domain.pricing.reading import card_of
 from projections.paging import Page, cursor_text, cursor_values
 from projections.prices import PriceCards, PriceCardView, price_cards
 
-router = router_of("prices", "/api/prices")
+router = router_of("prices", "/api")
 Word = Annotated[str | None, Query(max_length=200)]
 On = Annotated[date | None, Query(description="A day in UTC; today unless named")]
 ByName = Annotated[str, Path(alias="name", max_length=200)]
@@ -45,7 +45,7 @@ class Retirement(BaseModel):
     from_day: Annotated[date | None, Field(description="Today in UTC, unless named")] = None
 
 
-@router.get("", dependencies=[may("prices.read")], response_model=Listed[ModelPricesShown])
+@router.get("/prices", dependencies=[may("prices.read")], response_model=Listed[ModelPricesShown])
 async def list_prices(
     looking: Looking,
     provider: Word = None,
@@ -61,7 +61,7 @@ async def list_prices(
     return await looking.show_page(_page(found, cursor, limit), Truth(await looking.head()))
 
 
-@router.get("/quote", dependencies=[may("prices.read")], response_model=Applied)
+@router.get("/prices/quote", dependencies=[may("prices.read")], response_model=Applied)
 async def get_quote(
     looking: Looking,
     provider: Annotated[str, Query(max_length=200)],
@@ -74,7 +74,7 @@ async def get_quote(
     return await looking.show(found, Truth(await looking.head()))
 
 
-@router.get("/cards", dependencies=[may("prices.read")], response_model=Listed[PriceCardView])
+@router.get("/price-cards", dependencies=[may("prices.read")], response_model=Listed[PriceCardView])
 async def list_price_cards(
     looking: Looking,
     provider: Word = None,
@@ -89,7 +89,7 @@ async def list_price_cards(
     return await looking.show_page(page, truth)
 
 
-@router.get("/cards/{name}", dependencies=[may("prices.read")], response_model=PriceCardView)
+@router.get("/price-cards/{name}", dependencies=[may("prices.read")], response_model=PriceCardView)
 async def get_price_card(named: ByName, looking: Looking) -> Response:
     """One imported card, whole."""
     stream = price_card_id(named)
@@ -101,7 +101,7 @@ async def get_price_card(named: ByName, looking: Looking) -> Response:
     return await looking.show(row.view, truth, version=row.view.version)
 
 
-@router.post("/cards", status_code=201, dependencies=[may(ImportPriceCard)], response_model=Done)
+@router.post("/price-cards", status_code=201, dependencies=[may(ImportPriceCard)], response_model=Done)
 async def import_price_card(
     commanding: Commanding, given: Annotated[NewCard, json_of(NewCard, large=True)]
 ) -> Response:
@@ -116,17 +116,17 @@ async def import_price_card(
         )
     command = checked(ImportPriceCard, card=card, reaches_back=given.reaches_back)
     answer = await commanding.carry_out(command)
-    place = f"/api/prices/cards/{card.name}"
+    place = f"/api/price-cards/{card.name}"
     return commanding.done(answer, about=price_card_id(card.name), status=201, location=place, more={"name": card.name})
 
 
-@router.post("/cards/{name}/approve", dependencies=[may(ApprovePriceCard)], response_model=Done)
+@router.post("/price-cards/{name}/approve", dependencies=[may(ApprovePriceCard)], response_model=Done)
 async def approve_price_card(named: ByName, commanding: Commanding) -> Response:
     """Let it price what is asked from now on; what was priced before is re-rated by command only."""
     return await commanding.send(checked(ApprovePriceCard, name=named), about=price_card_id(named))
 
 
-@router.post("/cards/{name}/retire", dependencies=[may(RetirePriceCard)], response_model=Done)
+@router.post("/price-cards/{name}/retire", dependencies=[may(RetirePriceCard)], response_model=Done)
 async def retire_price_card(
     named: ByName, commanding: Commanding, given: Annotated[Retirement, json_of(Retirement)]
 ) -> Response:
@@ -135,7 +135,7 @@ async def retire_price_card(
     return await commanding.send(command, about=price_card_id(named))
 
 
-@router.post("/cards/{name}/withdraw", dependencies=[may(WithdrawPriceCard)], response_model=Done)
+@router.post("/price-cards/{name}/withdraw", dependencies=[may(WithdrawPriceCard)], response_model=Done)
 async def withdraw_price_card(named: ByName, commanding: Commanding) -> Response:
     """Take back a card that nobody has approved."""
     return await commanding.send(checked(WithdrawPriceCard, name=named), about=price_card_id(named))

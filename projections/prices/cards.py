@@ -65,8 +65,8 @@ class PriceCards(Document[PriceCardView]):
             card=event.card,
         )
 
-    @on(ImportedCard.Approved)
-    def approved(self, view: PriceCardView, event: ImportedCard.Approved, stored: StoredEvent) -> PriceCardView:
+    @on(ImportedCard.Published)
+    def published(self, view: PriceCardView, event: ImportedCard.Published, stored: StoredEvent) -> PriceCardView:
         """It is in force."""
         return view.but(status="approved", approved_at=stored.recorded_at, approved_by=event.by)
 

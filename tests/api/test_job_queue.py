@@ -11,7 +11,7 @@ from tests.api.test_llm_jobs import CHAT
 from tests.support.client import Api, problem
 from tests.support.story import OWNER
 
-SETTINGS = "/api/execution-settings"
+SETTINGS = "/api/config/execution"
 
 
 async def buried(api: Api, *kinds: str) -> tuple[list[str], int]:

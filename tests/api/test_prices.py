@@ -26,8 +26,8 @@ def card(rate: str = "2", *, fix: int = 0, **more: Any) -> dict[str, Any]:
 
 async def bring(api: Api, rate: str = "2", *, fix: int = 0, **more: Any) -> str:
     """A card in force."""
-    name = (await api.post("/api/prices/cards", card(rate, fix=fix, **more))).json()["name"]
-    await api.post(f"/api/prices/cards/{name}/approve")
+    name = (await api.post("/api/price-cards", card(rate, fix=fix, **more))).json()["name"]
+    await api.post(f"/api/price-cards/{name}/approve")
     return name
 
 
@@ -58,13 +58,13 @@ async def head(api: Api) -> int:
 
 async def test_a_card_is_imported_approved_shown_and_retired(whole_api: Api) -> None:
     api = whole_api
-    made = await api.post("/api/prices/cards", card())
-    assert (made.status_code, made.headers["location"], made.json()["name"]) == (201, f"/api/prices/cards/{NAME}", NAME)
+    made = await api.post("/api/price-cards", card())
+    assert (made.status_code, made.headers["location"], made.json()["name"]) == (201, f"/api/price-cards/{NAME}", NAME)
     waiting = (await api.get("/api/prices/quote", provider="acme", model="one")).json()
     assert (waiting["applies"], waiting["history"]) == (None, [])
     assert f"toybox prices approve {NAME}" in waiting["why"]
-    approved = await api.post(f"/api/prices/cards/{NAME}/approve", {}, **{"If-Match": made.headers["etag"]})
-    view = (await api.get(f"/api/prices/cards/{NAME}", min_position=approved.headers["toybox-position"])).json()
+    approved = await api.post(f"/api/price-cards/{NAME}/approve", {}, **{"If-Match": made.headers["etag"]})
+    view = (await api.get(f"/api/price-cards/{NAME}", min_position=approved.headers["toybox-position"])).json()
     assert (view["status"], view["approved_by"][:6], view["card"]["models"][0]["also"]) == (
         "approved",
         "owner ",
@@ -82,8 +82,8 @@ async def test_a_card_is_imported_approved_shown_and_retired(whole_api: Api) -> 
     ]  # fmt: skip
     assert "uno-2026-10-01 is a snapshot of uno" in found["why"]
     assert "was imported and approved" in found["why"]
-    retired = await api.post(f"/api/prices/cards/{NAME}/retire")
-    listed = await api.get("/api/prices/cards", status="retired", min_position=retired.headers["toybox-position"])
+    retired = await api.post(f"/api/price-cards/{NAME}/retire")
+    listed = await api.get("/api/price-cards", status="retired", min_position=retired.headers["toybox-position"])
     assert [each["retired_from"] for each in listed.json()["items"]] == [str(TODAY)]
     gone = (await api.get("/api/prices/quote", provider="acme", model="one")).json()
     assert (gone["applies"], len(gone["history"])) == (None, 1)
@@ -137,19 +137,19 @@ async def test_the_card_of_a_later_day_is_passed_over_until_then_and_a_fix_repla
     ],
 )
 async def test_a_wrong_card_is_refused_with_place_and_fix(api: Api, change: dict[str, Any], said: str) -> None:
-    refused = problem(await api.http.post("/api/prices/cards", json=card(**change)), 422, "invalid_card")
+    refused = problem(await api.http.post("/api/price-cards", json=card(**change)), 422, "invalid_card")
     assert said in refused["detail"]
     assert not [each for each in await api.events() if each.type.startswith("price_card.")]
 
 
 async def test_what_does_not_fit_the_state_is_refused(api: Api) -> None:
     shipped: dict[str, Any] = {"provider": "openai", "effective_from": "2026-11-01"}
-    taken = problem(await api.http.post("/api/prices/cards", json=card(**shipped)), 409, "price_card_exists")
+    taken = problem(await api.http.post("/api/price-cards", json=card(**shipped)), 409, "price_card_exists")
     assert "openai@2026-11-01.1" in taken["detail"]
-    problem(await api.http.post(f"/api/prices/cards/{NAME}/approve"), 404, "not_found")
+    problem(await api.http.post(f"/api/price-cards/{NAME}/approve"), 404, "not_found")
     await bring(api)
-    problem(await api.http.post(f"/api/prices/cards/{NAME}/withdraw"), 422, "price_card_status")
-    problem(await api.http.post("/api/prices/cards", json=card("3")), 409, "price_card_exists")
+    problem(await api.http.post(f"/api/price-cards/{NAME}/withdraw"), 422, "price_card_status")
+    problem(await api.http.post("/api/price-cards", json=card("3")), 409, "price_card_exists")
     problem(await api.http.post("/api/cost/closed-months", json={"month": "2026-13"}), 422, "invalid_request")
     problem(await api.http.post("/api/cost/closed-months", json={"month": f"{TODAY:%Y-%m}"}), 422, "month_not_over")
 
@@ -159,15 +159,15 @@ async def test_every_route_asks_for_its_permission(api: Api) -> None:
         for method, path, permission in (
             ("GET", "/api/prices", "prices.read"),
             ("GET", "/api/prices/quote?provider=a&model=b", "prices.read"),
-            ("GET", "/api/prices/cards", "prices.read"),
+            ("GET", "/api/price-cards", "prices.read"),
             ("GET", "/api/prices/check", "prices.read"),
             ("GET", "/api/prices/changes", "costs.read"),
             ("GET", "/api/cost/estimates", "costs.read"),
             ("GET", "/api/cost/closed-months", "costs.read"),
-            ("POST", "/api/prices/cards", "prices.import"),
-            ("POST", f"/api/prices/cards/{NAME}/approve", "prices.approve"),
-            ("POST", f"/api/prices/cards/{NAME}/retire", "prices.approve"),
-            ("POST", f"/api/prices/cards/{NAME}/withdraw", "prices.import"),
+            ("POST", "/api/price-cards", "prices.import"),
+            ("POST", f"/api/price-cards/{NAME}/approve", "prices.approve"),
+            ("POST", f"/api/price-cards/{NAME}/retire", "prices.approve"),
+            ("POST", f"/api/price-cards/{NAME}/withdraw", "prices.import"),
             ("POST", "/api/prices/rerate", "prices.read"),
             ("POST", "/api/cost/reconciliations", "costs.reconcile"),
             ("POST", f"/api/llm-jobs/{UUID(int=1)}/usage", "costs.reconcile"),
@@ -220,10 +220,10 @@ async def test_re_rating_by_a_card_that_is_not_in_use_is_refused(whole_api: Api)
     api = whole_api
     unknown = problem(await api.http.post("/api/prices/rerate", json={"card": "x@2026-01-01"}), 404, "not_found")
     assert "there is no price card" in unknown["detail"]
-    await api.post("/api/prices/cards", card())
+    await api.post("/api/price-cards", card())
     waits = problem(await api.http.post("/api/prices/rerate", json={"card": NAME}), 404, "not_found")
     assert f"toybox prices approve {NAME}" in waits["detail"]
-    await api.post(f"/api/prices/cards/{NAME}/approve")
+    await api.post(f"/api/price-cards/{NAME}/approve")
     early = {"card": NAME, "to_day": "2020-01-01"}
     problem(await api.http.post("/api/prices/rerate", json=early), 422, "invalid_request")
 
@@ -298,11 +298,11 @@ async def test_the_check_names_what_is_wrong_with_its_fix(whole_api: Api) -> Non
     assert ("warning", "old_card", "openai") in kinds
     assert ("note", "alias", "openai") in kinds
     assert ("warning", "estimates", None) in kinds
-    await api.post("/api/prices/cards", card())
+    await api.post("/api/price-cards", card())
     waits = (await api.get("/api/prices/check")).json()["items"]
     assert (waits[0]["kind"], waits[0]["card"]) == ("no_price", NAME)
     assert ("warning", "waiting") in [(each["level"], each["kind"]) for each in waits]
-    await api.post(f"/api/prices/cards/{NAME}/approve")
+    await api.post(f"/api/price-cards/{NAME}/approve")
     assert not [each for each in (await api.get("/api/prices/check")).json()["items"] if each["level"] == "problem"]
 
 

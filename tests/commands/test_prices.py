@@ -38,7 +38,7 @@ async def test_one_imports_and_another_approves(story: Story) -> None:
     await story.when(ApprovePriceCard(name=NAME), principal=CLERK)
     story.then_refused(NotAllowed)
     await story.when(ApprovePriceCard(name=NAME), principal=CHIEF)
-    assert story.then("price_card.approved") == [{"name": NAME, "by": "chief"}]
+    assert story.then("price_card.published") == [{"name": NAME, "by": "chief"}]
     await story.when(ApprovePriceCard(name=NAME))
     story.then()
     await story.when(ImportPriceCard(card=card()), principal=CHIEF)
@@ -93,7 +93,7 @@ async def test_a_card_for_a_closed_month_has_to_say_that_it_reaches_back(story: 
     story.then_refused(Refused, code="period_closed", saying="2026-10")
     await story.given(ImportPriceCard(card=mended, reaches_back=True))
     await story.when(ApprovePriceCard(name=mended.name))
-    story.then("price_card.approved")
+    story.then("price_card.published")
     await story.when(RetirePriceCard(name=mended.name, from_day=date(2026, 10, 9)))
     story.then_refused(Refused, code="period_closed")
     await story.when(RetirePriceCard(name=mended.name, from_day=date(2026, 11, 1)))

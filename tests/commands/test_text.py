@@ -51,7 +51,7 @@ FEEDS: Mapping[str, Sequence[type[Event]]] = {
     "AddAgent": [Project.AgentAdded, Agent.Defined, Agent.Redefined],
     "AddPhase": [Project.PhaseAdded],
     "AdmitLlmJob": [LlmJob.Admitted],
-    "ApprovePriceCard": [ImportedCard.Approved],
+    "ApprovePriceCard": [ImportedCard.Published],
     "CancelLlmJob": [LlmJob.Cancelled],
     "CancelProject": [Project.Cancelled],
     "CloseCircuit": [ProviderHealth.CircuitClosed],

@@ -13,7 +13,7 @@ from toybox.terminal.naming import one_of, project_id
 from toybox.terminal.output import figures, is_id, moment, out, print_json, show, table
 
 Json = dict[str, Any]
-SETTINGS = "/api/execution-settings"
+SETTINGS = "/api/config/execution"
 execution_settings = typer.Typer(
     invoke_without_command=True, help="How many calls may be under way at once, and how projects share the workers."
 )

@@ -112,7 +112,7 @@ def show_(
 def cards(context: typer.Context, limit: Limit = 100, as_json: AsJson = False) -> None:
     """List imported cards: who brought them, who approved them, what became of them."""
     with session(context).client() as client:
-        found = list(client.pages("/api/prices/cards", limit=limit))
+        found = list(client.pages("/api/price-cards", limit=limit))
     if as_json:
         print_json(found)
         return
@@ -149,11 +149,11 @@ def import_(
 
     card = json_of(file)
     with session(context).client() as client:
-        answer: Json = client.post("/api/prices/cards", {"card": card, "reaches_back": reaches_back})
+        answer: Json = client.post("/api/price-cards", {"card": card, "reaches_back": reaches_back})
         name = answer["name"]
         if approve_too:
-            client.post(f"/api/prices/cards/{name}/approve")
-        view: Json = client.get(f"/api/prices/cards/{name}")
+            client.post(f"/api/price-cards/{name}/approve")
+        view: Json = client.get(f"/api/price-cards/{name}")
     called = session(context).called
     if as_json:
         print_json(view)
@@ -172,7 +172,7 @@ def _in_force(name: str, called: str) -> None:
 def approve(context: typer.Context, card: Card, as_json: AsJson = False) -> None:
     """Let a card price what is asked from now on. Jobs that were denied for want of it can be queued again."""
     with session(context).client() as client:
-        answer = client.post(f"/api/prices/cards/{card}/approve")
+        answer = client.post(f"/api/price-cards/{card}/approve")
     if as_json:
         print_json(answer)
     else:
@@ -190,7 +190,7 @@ def retire(
 ) -> None:
     """Use a card no longer from a day on: the one before it counts again, or the price is unknown."""
     with session(context).client() as client:
-        answer = client.post(f"/api/prices/cards/{card}/retire", {"from_day": _day(from_day)})
+        answer = client.post(f"/api/price-cards/{card}/retire", {"from_day": _day(from_day)})
     if as_json:
         print_json(answer)
     else:
@@ -201,7 +201,7 @@ def retire(
 def withdraw(context: typer.Context, card: Card, as_json: AsJson = False) -> None:
     """Take back a card that nobody has approved."""
     with session(context).client() as client:
-        answer = client.post(f"/api/prices/cards/{card}/withdraw")
+        answer = client.post(f"/api/price-cards/{card}/withdraw")
     if as_json:
         print_json(answer)
     else:
