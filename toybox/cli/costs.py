@@ -199,7 +199,7 @@ def _chart(answer: Json, by: Sequence[str]) -> None:
         rows = _trends(items, by)
     show(made, rows, "nothing was spent in this time")
     total, before = answer["total"], answer["previous"]
-    said = f"{dollars(total['amount'])} in all, {total['attempts']} calls"
+    said = f"{dollars(total['amount'])} in all, {total['attempts']} call{'s' if total['attempts'] != 1 else ''}"
     if before and before["change_percent"] is not None:
         said += f", {float(before['change_percent']):+.0f} % against {dollars(before['total']['amount'])} before"
     out().print(said + ("; more rows: --limit, or --csv for all of them" if answer["next"] else ""), style="bold")
