@@ -2,7 +2,7 @@
 
 import importlib
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from types import TracebackType
 from typing import IO, Any, Final, Literal, Self
@@ -11,7 +11,7 @@ import orjson
 
 from domain.errors import Refused
 
-Kind = Literal["text", "integer", "instant", "amount", "flag", "json"]
+Kind = Literal["text", "integer", "instant", "day", "amount", "flag", "json"]
 ROWS: Final = 50_000
 """Rows of a group: enough to be scanned fast."""
 BYTES: Final = 32 * 1024 * 1024
@@ -22,6 +22,7 @@ _FROM_TEXT: Final[Mapping[Kind, Callable[[Any], Any]]] = {
     "text": str,
     "integer": int,
     "instant": datetime.fromisoformat,
+    "day": date.fromisoformat,
     "amount": Decimal,
     "flag": bool,
     "json": lambda value: orjson.dumps(value).decode(),
@@ -53,6 +54,7 @@ class ParquetFile:
             "text": arrow.string(),
             "integer": arrow.int64(),
             "instant": arrow.timestamp("us", tz="UTC"),
+            "day": arrow.date32(),
             "amount": arrow.decimal128(*AMOUNT),
             "flag": arrow.bool_(),
             "json": arrow.string(),

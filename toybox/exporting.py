@@ -40,6 +40,7 @@ COLUMNS: Final[Mapping[What, Mapping[str, Kind]]] = {
         "event_id": "text",
         "kind": "text",
         "recorded_at": "instant",
+        "booked_on": "day",
         "cost_id": "text",
         "project_id": "text",
         "phase": "text",

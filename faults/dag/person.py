@@ -14,9 +14,11 @@ from commands.budgets import ChangeBudgetLimit, OpenBudget
 from commands.checkpoints import ResolveCheckpoint
 from commands.handling import Caller, Command, Principal
 from commands.projects import CreateProjectFromBlueprint, StartProject
+from commands.provider_health import ChangeHealthSettings
 from commands.providers import RegisterProvider
 from domain.ids import Scope, budget_id
 from domain.log import StoredEvent
+from domain.provider_health import HealthRules
 from domain.providers import ProviderConfig
 from faults.dag.money import limit_for
 from faults.dag.plan import Plan, Worker
@@ -53,6 +55,8 @@ class Person:
         config = ProviderConfig(base_url=f"{url}/v1", key_env=KEY_VARIABLE)
         await self._send(RegisterProvider(name=PROVIDER, kind="openai_compatible", config=config), "register")
         await self._send(OpenBudget(scope=Scope(kind="global"), limit=GENEROUS), "open the global budget")
+        # Failures are planned here by the dozen: whoever rests long after them only makes the campaign longer.
+        await self._send(ChangeHealthSettings(rules=HealthRules(cooldown_seconds=1)), "shorten the rest of circuits")
         for plan in self._plans.values():
             await self._create(plan)
         for plan in self._plans.values():

@@ -139,11 +139,17 @@ async def wait_until(
     Raises Unavailable after `timeout` seconds, naming those that are behind.
     """
     deadline = asyncio.get_running_loop().time() + timeout
-    attempt = 0
+    attempt = lost = 0
     while True:
-        with unavailable_when_away():
-            async with connections.connection() as connection:
-                now = await reached(connection, names)
+        try:
+            with unavailable_when_away():
+                async with connections.connection() as connection:
+                    now = await reached(connection, names)
+        except Unavailable:
+            lost += 1
+            if lost > 1:
+                raise
+            continue  # one connection that broke says nothing of the database: the next one is another
         behind = {name: now.get(name) for name in names if now.get(name, -1) < position}
         if not behind:
             return

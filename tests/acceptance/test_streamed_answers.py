@@ -301,7 +301,7 @@ async def test_a_model_without_a_price_ends_its_stream_with_the_command_that_fix
         reader = Reader()
         await it.ask(reader, provider="priceless")
         assert not it.vendor.entries()
-    assert reader.names == ["queued", "denied", "failed"]
+    assert reader.names == ["queued", "denied", "failed", "dead_lettered"]
     failed = reader.one("failed")
     assert (failed["kind"], failed["spent"]) == ("price_unknown", "0")
     assert "priceless" in failed["note"]

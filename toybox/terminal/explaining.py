@@ -30,7 +30,8 @@ def found_tree(client: Client, said: str) -> Json:
 
 def lines_of_tree(tree: Json) -> Iterator[str]:
     """The tree as text, one line for each part and each line of a bill."""
-    yield f"{tree['scope']} {tree['name'] or short(tree['id'])}: {tree['amount']} USD, {tree['attempts']} attempt{'s' if tree['attempts'] != 1 else ''}"
+    calls = "1 attempt" if tree["attempts"] == 1 else f"{tree['attempts']} attempts"
+    yield f"{tree['scope']} {tree['name'] or short(tree['id'])}: {tree['amount']} USD, {calls}"
     for each in tree["parts"]:
         yield from _lines(each, "  ")
     if tree["folded"]:
