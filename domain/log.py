@@ -51,7 +51,7 @@ def _is_fine(value: Any) -> bool:
     """What `_check` has nothing against, said without building a path: true of nearly all that is ever written."""
     kind = value.__class__
     if kind is dict:
-        return all(map(_is_key, value)) and _are_fine(value.values())
+        return all(map(_is_key, value.keys())) and _are_fine(value.values())
     if kind is list:
         return _are_fine(value)
     if kind is int:
@@ -83,7 +83,7 @@ def _check(value: object, path: str) -> None:
             raise ValueError(msg)
     elif isinstance(value, dict):
         for key, inner in value.items():  # pyright: ignore[reportUnknownVariableType]
-            if not _is_key(key):
+            if not _is_key(key):  # pyright: ignore[reportUnknownArgumentType]
                 msg = f"{path}: key {key!r} is not [a-z][a-z0-9_]*; write a map with free keys as a list of {{name, …}}"
                 raise ValueError(msg)
             _check(inner, f"{path}.{key}")  # pyright: ignore[reportUnknownArgumentType]
