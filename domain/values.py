@@ -74,7 +74,7 @@ def _utc(moment: datetime) -> datetime:
 
 def instant_text(moment: datetime) -> str:
     """The one spelling of an instant: UTC, microseconds, Z."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
 Instant = Annotated[
