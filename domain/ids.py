@@ -144,6 +144,7 @@ def cost_settings_id() -> UUID:
     return derived_id("cost-settings")
 
 
+@lru_cache(1)
 def execution_settings_id() -> UUID:
     """The one set of execution settings."""
     return derived_id("execution-settings")
@@ -164,11 +165,13 @@ def provider_key_id(provider: str, label: str) -> UUID:
     return derived_id("provider-key", provider, label)
 
 
+@lru_cache(1024)
 def provider_health_id(name: str) -> UUID:
     """What is known of a provider's health, by the provider's name; built-in providers have one too."""
     return derived_id("provider-health", name)
 
 
+@lru_cache(1)
 def health_settings_id() -> UUID:
     """The one set of health settings."""
     return derived_id("health-settings")
@@ -179,6 +182,7 @@ def price_card_id(name: str) -> UUID:
     return derived_id("price-card", name)
 
 
+@lru_cache(1)
 def accounting_id() -> UUID:
     """The one set of accounting periods."""
     return derived_id("accounting")

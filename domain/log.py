@@ -3,7 +3,7 @@
 import hashlib
 import re
 import struct
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -43,22 +43,30 @@ class StoredEvent:
 
 
 @lru_cache(maxsize=4096)
-def _is_key(key: str) -> bool:
-    return _KEY.fullmatch(key) is not None
+def _is_key(key: object) -> bool:
+    return isinstance(key, str) and _KEY.fullmatch(key) is not None
 
 
 def _is_fine(value: Any) -> bool:
     """What `_check` has nothing against, said without building a path: true of nearly all that is ever written."""
     kind = value.__class__
-    if kind is str:
-        return "\0" not in value
     if kind is dict:
-        return all(type(key) is str and _is_key(key) and _is_fine(inner) for key, inner in value.items())
+        return all(map(_is_key, value.keys())) and _are_fine(value.values())
     if kind is list:
-        return all(map(_is_fine, value))
+        return _are_fine(value)
     if kind is int:
         return -SAFE_INTEGER <= value <= SAFE_INTEGER
-    return value is None or kind is bool
+    return "\0" not in value if kind is str else value is None or kind is bool
+
+
+def _are_fine(values: Iterable[Any]) -> bool:
+    for each in values:
+        if each.__class__ is str:  # most are: no call for each
+            if "\0" in each:
+                return False
+        elif each is not None and not _is_fine(each):
+            return False
+    return True
 
 
 def _check(value: object, path: str) -> None:
@@ -75,7 +83,7 @@ def _check(value: object, path: str) -> None:
             raise ValueError(msg)
     elif isinstance(value, dict):
         for key, inner in value.items():  # pyright: ignore[reportUnknownVariableType]
-            if not (isinstance(key, str) and _is_key(key)):
+            if not _is_key(key):  # pyright: ignore[reportUnknownArgumentType]
                 msg = f"{path}: key {key!r} is not [a-z][a-z0-9_]*; write a map with free keys as a list of {{name, …}}"
                 raise ValueError(msg)
             _check(inner, f"{path}.{key}")  # pyright: ignore[reportUnknownArgumentType]

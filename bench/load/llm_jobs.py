@@ -4,7 +4,7 @@ import asyncio
 import sys
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Collection, Sequence
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -19,7 +19,7 @@ from bench.load.profiling import profiled
 from bench.load.turns import report, wait_for_go
 from commands.models import LanguageModel, ModelReply, ModelRequest, TextDelta
 from commands.sequencer import BatchReport
-from domain.following import LostJob
+from domain.following import LostJob, ReadyJob
 from domain.pricing import Conditions, Usage
 from domain.values import derived_id
 from faults.crew.sending import quiet_logs
@@ -98,9 +98,12 @@ class MemoryQueue:
     def __init__(self, jobs: int) -> None:
         self._left = deque(map(job_number, range(jobs)))
 
-    async def ready(self, limit: int, *, skipping: Collection[UUID] = ()) -> Sequence[UUID]:  # noqa: ARG002 -- each comes once
+    async def ready(self, limit: int, *, skipping: Collection[UUID] = ()) -> Sequence[ReadyJob]:  # noqa: ARG002 -- each comes once
         """The next ones."""
-        return [self._left.popleft() for _ in range(min(limit, len(self._left)))]
+        return [ReadyJob(self._left.popleft()) for _ in range(min(limit, len(self._left)))]
+
+    async def seconds_to_next(self) -> float | None:
+        """None is for later."""
 
     async def lost(self, stale_after: float) -> Sequence[LostJob]:  # noqa: ARG002 -- nobody dies here
         """None."""
@@ -110,15 +113,15 @@ class MemoryQueue:
 class MemoryLeases:
     """Everything is free for the only worker."""
 
-    async def claim(self, resources: Sequence[UUID], holder: str, stale_after: float) -> set[UUID]:  # noqa: ARG002
+    async def claim(self, jobs: Sequence[ReadyJob], holder: str, stale_after: float) -> Mapping[UUID, int]:  # noqa: ARG002
         """All of them."""
-        return set(resources)
+        return {each.job_id: 1 for each in jobs}
 
-    async def renew(self, resources: Sequence[UUID], holder: str, stale_after: float) -> set[UUID]:  # noqa: ARG002
+    async def renew(self, grants: Mapping[UUID, int], stale_after: float) -> set[UUID]:  # noqa: ARG002
         """All of them."""
-        return set(resources)
+        return set(grants)
 
-    async def release(self, resources: Sequence[UUID], holder: str) -> None:
+    async def release(self, grants: Mapping[UUID, int]) -> None:
         """As good as done."""
 
     async def sweep(self, stale_for: float) -> None:
@@ -173,7 +176,7 @@ async def work(order: JobsOrder) -> None:
         cpu, began = time.process_time(), time.perf_counter()
         with profiled(order.profile):
             TimedDispatcher.go.set()
-            await Timed.done.wait()
+            await _until_done(working)
         seconds, used = time.perf_counter() - began, time.process_time() - cpu
         if working:
             working.cancel()
@@ -192,6 +195,14 @@ async def work(order: JobsOrder) -> None:
                 processor_share=used / seconds,
             ),
         )
+
+
+async def _until_done(working: asyncio.Task[None] | None) -> None:
+    """Until the last job has ended; a dispatcher that breaks must not be waited for."""
+    done = asyncio.create_task(Timed.done.wait())
+    await asyncio.wait([done, working] if working else [done], return_when=asyncio.FIRST_COMPLETED)
+    if not done.done() and working:
+        working.result()
 
 
 async def attend(order: JobsOrder) -> None:

@@ -53,9 +53,11 @@ class AdmitLlmJob(OfJob, Command, permission="llm_jobs.work"):
 
     def charge(self, output: int) -> Charge:
         """The most that the attempt can cost when it asks for so many output tokens."""
-        less = (self.output_price or ZERO) * (self.output_bound - output)
-        usd = self.bound - less.quantize(SMALLEST, ROUND_FLOOR)
-        return Charge(usd=max(usd, ZERO), input_tokens=self.input_bound, output_tokens=output)
+        usd = self.bound
+        if self.output_price and output != self.output_bound:
+            less = self.output_price * (self.output_bound - output)
+            usd = max(usd - less.quantize(SMALLEST, ROUND_FLOOR), ZERO)
+        return Charge(usd=usd, input_tokens=self.input_bound, output_tokens=output)
 
     def sealed_under(self) -> UUID | None:
         """The project's key, or the job's own."""
@@ -85,14 +87,14 @@ def admit_llm_job(command: AdmitLlmJob, work: UnitOfWork) -> None:
     rules = _rules(work)
     budgets = _paying(job, command, work)
     output = command.output_bound
-    lack = _lack(budgets, command.charge(output), work)
+    charge = command.charge(output)
+    lack = _lack(budgets, charge, work)
     if lack and (less := _shaped(command, job, budgets, rules, work)):
-        output = less
+        output, charge = less, command.charge(less)
     elif lack:
         _turn_away(lack, command, job, rules, work)
         return
     request = work.text(command.request)
-    charge = command.charge(output)
     expires_at = work.now + timedelta(seconds=command.hold_seconds)
     attempt = Attempt(
         number=command.attempt,

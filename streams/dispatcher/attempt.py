@@ -193,14 +193,7 @@ class AttemptRun:
         self._key_id = key_of(model)
         messages = await self._with.prompts.messages(job, self._queued)
         quote = self._with.prices.quote(target.provider, target.model, self._billing.on)
-        request = ModelRequest(
-            attempt_id=attempt_id(job.id, self.attempt),
-            model=target.model,
-            messages=messages,
-            max_output_tokens=job.max_output_tokens,
-            temperature=job.temperature,
-            deadline=0,
-        )
+        request = self._request(messages, job.max_output_tokens, deadline=0)
         conditions, read = model.conditions(request), request.input_upper_bound
 
         def most(output: int) -> Decimal:
@@ -209,6 +202,20 @@ class AttemptRun:
         bound = most(job.max_output_tokens)
         least = bound if job.min_output_tokens is None else most(1)
         return _Prepared(model, request, await self._admission(request, bound, least, quote))
+
+    def _request(self, messages: tuple[Message, ...], output: int, *, deadline: float) -> ModelRequest:
+        return ModelRequest(
+            attempt_id=attempt_id(self.job.id, self.attempt),
+            model=self._way.target.model,
+            messages=messages,
+            max_output_tokens=output,
+            temperature=self.job.temperature,
+            deadline=deadline,
+            may_leave=self._may_leave,
+        )
+
+    def _may_leave(self) -> bool:
+        return self._is_leased() and not self._aborted
 
     async def _admission(self, request: ModelRequest, bound: Decimal, least: Decimal, quote: Quote) -> AdmitLlmJob:
         pace = self._with.pace
@@ -231,9 +238,8 @@ class AttemptRun:
     async def _call(self, prepared: _Prepared, queue_ms: int) -> None:
         self._started_at = time.monotonic()
         deadline = self._started_at + self.job.timeout_seconds
-        request = replace(
-            prepared.request, deadline=deadline, may_leave=lambda: self._is_leased() and not self._aborted
-        )
+        asked = prepared.request
+        request = self._request(asked.messages, asked.max_output_tokens, deadline=deadline)
         if self._aborted:
             await self._record(self._say.never_sent("cancelled", retryable=False))
         elif not self._is_leased():
