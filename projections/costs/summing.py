@@ -126,13 +126,14 @@ async def _rows(
     _check(parts, series)
     signed: LiteralString = "sign * " if any(piece.sign < 0 for _, piece in covered) else ""
     own: LiteralString = ", ".join(f"sum({each}) as {each}" for each in SUMS)
-    sums: LiteralString = ", ".join(f"sum({signed}{each}) as {each}" for each in SUMS)
+    counts: LiteralString = ", ".join(f"sum({signed}{each})::bigint as {each}" for each in COUNTS)
+    amounts: LiteralString = ", ".join(f"sum({signed}{each}) as {each}" for each in AMOUNTS)
     pieces = _pieces(asked, covered, series, "c." + ", c.".join(SUMS))
     if rows(parts) > STEPS_OF_A_PIECE * len(parts):
         pieces = f"select piece, series, {own} from ({pieces}) as c group by piece, series"
     query = (
-        f'select * from (select n, {_spelled(asked.columns)} collate "C" as spelled, {sums}{_also(asked.columns)}'
-        f" from ({pieces}) as c join {_SHARES} on p.piece = c.piece join {_series(asked, covered)}"
+        f'select * from (select n, {_spelled(asked.columns)} collate "C" as spelled, {counts}, {amounts}'
+        f"{_also(asked.columns)} from ({pieces}) as c join {_SHARES} on p.piece = c.piece join {_series(asked, covered)}"
         f" on s.series = c.series group by n{_also(asked.columns)}) as found where (attempts <> 0 or amount <> 0) and"
         " (%(after)s::numeric is null or n > %(first)s or (amount, spelled) < (%(after)s::numeric, %(spelled)s::text))"
         " order by n, amount desc, spelled desc limit %(limit)s"
@@ -277,10 +278,9 @@ def _check(pieces: Sequence[Piece], series: int) -> None:
 
 
 def _row(asked: Asked, columns: Sequence[Dimension], row: Mapping[str, Any]) -> Row:
-    counts: dict[str, Any] = {each: int(row[each]) for each in COUNTS}
     values: dict[Dimension, Any] = {name: row[name] for name in columns}
     number: int = row["n"]
-    return Row(asked.periods[number], values, {}, Sums(**counts, **{each: row[each] for each in AMOUNTS}))
+    return Row(asked.periods[number], values, {}, Sums(*[row[each] for each in SUMS]))
 
 
 def _also(columns: Sequence[Dimension]) -> LiteralString:
