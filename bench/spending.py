@@ -1,6 +1,6 @@
 """Loads costs by the million straight into the projection's tables, and checks that the sums are those of the facts.
 
-Facts are generated in SQL, in the order of time; sums are moved by the projection's own statement, a batch at a time.
+Facts are generated in SQL and added up once; the projection's own statement makes all sums of that, a month at a time.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -34,72 +34,84 @@ _FACTS: Final[LiteralString] = """
 insert into cost_facts (cost_id, position, recorded_at, project_id, phase, agent_id, key_id, job_id, attempt_id,
     provider, model, tier, input_tokens, output_tokens, cached_tokens, reasoning_tokens,
     amount, estimated, usage, lines)
-select md5('c' || n)::uuid, n * 10, at, ('00000000-0000-4000-8000-' || lpad((who / %(agents)s)::text, 12, '0'))::uuid,
+select ('c0000000' || id)::uuid, n * 10, at + (n %% %(calls)s) * %(apart)s::interval,
+    ('00000000-0000-4000-8000-' || lpad((who / %(agents)s)::text, 12, '0'))::uuid,
     'phase-' || who %% %(agents)s / 4, ('00000000-0000-4000-9000-' || lpad(who::text, 12, '0'))::uuid,
     ('00000000-0000-4000-a000-' || lpad(((who / %(agents)s + (a %% 100 >= 85)::int) %% 50)::text, 12, '0'))::uuid,
-    md5('j' || n / 2)::uuid, md5('a' || n)::uuid, 'provider-' || what %% 4, 'model-' || what,
-    case when counted then
-        case when b %% 100 < 85 then 'standard' when b %% 100 < 95 then 'flex' else 'priority' end end,
-    case when counted then read end, case when counted then written end, case when counted then read / 4 end,
+    ('b0000000' || id)::uuid, ('a0000000' || id)::uuid, 'provider-' || what %% 4, 'model-' || what,
+    case when counted then case when b %% 100 < 85 then 'standard' when b %% 100 < 95 then 'flex' else 'priority' end
+    end, case when counted then read end, case when counted then written end, case when counted then read / 4 end,
     case when counted then written / 3 end,
     case when counted then (2 * read + 10 * written) * 0.000001 else 0.05 end,
-    not counted,
-    case when counted then json_build_object('tier', 'standard', 'passes', json_build_array(json_build_object(
-        'quantities',
-        json_build_array(json_build_object('bucket', 'input', 'quantity', read - read / 4),
-        json_build_object('bucket', 'input_cache_read', 'quantity', read / 4),
-        json_build_object('bucket', 'output', 'quantity', written))))) end,
-    case when counted then format(
-        '[{"bucket":"input","quantity":%%s,'
-        '"rate":"2","per":1000000,"rate_id":"p@2025-01-01/m",'
-        '"amount":"%%s"},{"bucket":"output","quantity":%%s,"rate":"10","per":1000000,"rate_id":"p@2025-01-01/m","amount":'
-        '"%%s"}]', read, read * 0.000002, written, written * 0.00001)::json else '[]' end
-from (select n, %(begins)s::timestamptz + n * %(apart)s::interval as at, a, b, a %% 200 <> 7 as counted,
-    floor(%(all)s * power((a %% 100003) / 100003.0, 1.5))::int as who, 100 + b %% 5000 as read,
-    20 + c %% 900 as written,
-    (floor(%(all)s * power((a %% 100003) / 100003.0, 1.5))::int * 7 + (c %% 100 >= 85)::int) %% 20 as what
-    from (select n, hashint4(n) & 2147483647 as a, hashint4(n + 500000000) & 2147483647 as b,
-        hashint4(n + 1000000000) & 2147483647 as c
-        from generate_series(%(first)s::int, %(last)s::int) n) as die) as made
+    not counted, null, case when counted then '[{"bucket":"input"},{"bucket":"output"}]'::json else '[]' end
+from (select r::bigint * %(calls)s + c as n, at, who, a, b, a %% 200 <> 7 as counted,
+    (who * 7 + (a / 128 %% 100 >= 85)::int) %% 20 as what, 100 + (b + c * 7919) %% 5000 as read,
+    20 + (a + c * 7907) %% 900 as written,
+    '-0000-4000-8000-' || lpad(to_hex(r::bigint * %(calls)s + c), 12, '0') as id
+    from (select r, date_bin('15 minutes', %(begins)s::timestamptz + r * %(between)s::interval, '2000-01-01Z') as at,
+        hashint4(r) & 1073741823 as a, hashint4(r + 500000000) & 1073741823 as b,
+        floor(%(all)s * power((hashint4(r + 1000000000) & 1073741823) / 1073741824.0::float8, 1.5))::int as who
+        from generate_series(%(first)s::int, %(last)s::int) as r) as runs
+    cross join generate_series(0, %(calls)s::int - 1) as c) as made
 """
-_CHANGES: Final[LiteralString] = (
-    "select date_bin('15 minutes', recorded_at, '2000-01-01Z') as begins, "
+"""A run is an agent's calls with one model within one quarter of an hour."""
+_ADDED_UP: Final[LiteralString] = (
+    "create temporary table added_up as select date_bin('15 minutes', recorded_at, '2000-01-01Z') as begins, "
     + ", ".join(DIMENSIONS)
     + ", count(*) as attempts, count(*) filter (where estimated) as estimated,"
     " coalesce(sum(input_tokens), 0) as input_tokens, coalesce(sum(output_tokens), 0) as output_tokens,"
     " coalesce(sum(cached_tokens), 0) as cached_tokens, 0 as cache_write_tokens,"
     " coalesce(sum(reasoning_tokens), 0) as reasoning_tokens, sum(amount) as amount,"
-    " coalesce(sum(amount) filter (where estimated), 0) as estimated_amount from cost_facts"
-    " where position between %(first)s * 10 and %(last)s * 10 group by 1, " + ", ".join(DIMENSIONS)
+    " coalesce(sum(amount) filter (where estimated), 0) as estimated_amount from cost_facts group by 1, "
+    + ", ".join(DIMENSIONS)
 )
+_MONTHS: Final = "select distinct date_trunc('month', begins, 'UTC') as month from added_up order by month"
+_CHANGES: Final = "select * from added_up where begins >= %(month)s and begins < %(month)s + interval '1 month'"
 
 
-async def load(conninfo: str, costs: int) -> str:
-    """So many costs, spread evenly over the days; answers how many sums they make."""
-    apart = timedelta(days=DAYS) / costs
+async def load(conninfo: str, costs: int, runs: int | None = None) -> str:
+    """So many costs in so many runs, spread evenly over the days; answers how many sums they make.
+
+    Without `runs` each cost is a run of its own: the most sums that so many costs can have.
+    """
+    runs = min(runs or costs, costs)
+    calls = costs // runs
+    assert calls * runs == costs, "each run has as many calls"
+    at_once = max(1, BATCH // calls)
     async with await psycopg.AsyncConnection.connect(conninfo, autocommit=True) as connection:
-        await connection.execute("set work_mem = '256MB'")
-        await connection.execute("set maintenance_work_mem = '512MB'")
-        indexes = await (
-            await connection.execute(
-                "select indexname::text, indexdef from pg_indexes where tablename = 'cost_facts'"
-                " and indexname not in (select conname from pg_constraint) and indexname <> 'cost_facts_in_order'"
-            )
-        ).fetchall()
-        for name, _ in indexes:
-            await connection.execute(f"drop index {name}".encode())
+        for setting in ("jit = off", "work_mem = '512MB'", "temp_buffers = '512MB'", "maintenance_work_mem = '1GB'"):
+            await connection.execute(f"set {setting}".encode())
+        dropped, made_again = await _indexes(connection)
+        for each in dropped:
+            await connection.execute(each.encode())
         for table in _UNLOGGED:
             await connection.execute(f"alter table {table} set unlogged")
-        for first in range(0, costs, BATCH):
-            last = min(costs, first + BATCH) - 1
-            given = {"agents": AGENTS, "all": PROJECTS * AGENTS, "begins": BEGINS, "apart": apart}
+        given = {"agents": AGENTS, "all": PROJECTS * AGENTS, "begins": BEGINS, "calls": calls}
+        given |= {"between": timedelta(days=DAYS) / runs, "apart": timedelta(minutes=15) / calls}
+        for first in range(0, runs, at_once):
+            last = min(runs, first + at_once) - 1
             await connection.execute(_FACTS, {**given, "first": first, "last": last})
-            await connection.execute(moving(_CHANGES), {"first": first, "last": last})
-        for _, definition in indexes:
-            await connection.execute(definition.encode())
+        await connection.execute(_ADDED_UP)
+        for (month,) in await (await connection.execute(_MONTHS)).fetchall():
+            await connection.execute(moving(_CHANGES), {"month": month})
+        for each in made_again:
+            await connection.execute(each.encode())
         for table in _UNLOGGED:
             await connection.execute(f"vacuum (analyze) {table}")
         return await check(connection)
+
+
+async def _indexes(connection: psycopg.AsyncConnection[tuple[object, ...]]) -> tuple[list[str], list[str]]:
+    """What takes the indexes off the facts, and what puts them back."""
+    primary = "alter table cost_facts {} constraint cost_facts_pkey"
+    rows = await (
+        await connection.execute(
+            "select indexname::text, indexdef from pg_indexes where tablename = 'cost_facts'"
+            " and schemaname = current_schema() and indexname <> 'cost_facts_pkey'"
+        )
+    ).fetchall()
+    dropped = [primary.format("drop"), *(f"drop index {name}" for name, _ in rows)]
+    return dropped, [primary.format("add") + " primary key (cost_id)", *(str(definition) for _, definition in rows)]
 
 
 async def check(connection: psycopg.AsyncConnection[tuple[object, ...]]) -> str:

@@ -25,7 +25,8 @@ KEEPALIVES: dict[str, Any] = {
     "tcp_user_timeout": 10_000,
     "connect_timeout": 5,
 }
-_OPTIONS = "-c timezone=UTC"
+_OPTIONS = "-c timezone=UTC -c jit=off"
+"""No statement here runs as long as it takes to compile one."""
 
 
 def _options(conninfo: str, more: str = "") -> str:

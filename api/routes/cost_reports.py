@@ -33,7 +33,7 @@ from api.routing import router_of
 from api.spreadsheets import MEDIA_TYPE, csv_text, wants_csv
 from domain.errors import Refused
 from domain.values import ZERO, Money, money_text
-from projections.costs import Asked, Costs, Group, Said, Sums, booked, read, read_total
+from projections.costs import Asked, Costs, Group, Said, Sums, among, booked, read, read_total
 from projections.costs.calendar import STEPS, Step, zone_of
 
 router = router_of("costs", "/api/cost")
@@ -200,7 +200,7 @@ async def get_top_spenders(
         asked = await _asked(looking, seen, question)
         rows = (await read(seen.connection, asked, limit=limit)).items
         total = await read_total(seen.connection, asked)
-        earlier = question.before(asked)
+        earlier = among(question.before(asked), [each.values for each in rows])
         past = (await read(seen.connection, earlier, limit=MOST_COMPARED)).items
         before = await _before(seen, question, asked, total)
         truth = await seen.truth(which.project_id)

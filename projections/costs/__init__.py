@@ -1,6 +1,6 @@
 """Costs as they are asked for: facts with their lines, and sums by who, what, whose key and when."""
 
-from projections.costs.asking import Asked, Group, Said, Which, groups_of
+from projections.costs.asking import Asked, Group, Said, Which, among, groups_of
 from projections.costs.facts import Costs
 from projections.costs.reports import (
     CostFact,
@@ -25,6 +25,7 @@ __all__ = [
     "Said",
     "Sums",
     "Which",
+    "among",
     "booked",
     "cost_facts",
     "cost_total",

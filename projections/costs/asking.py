@@ -1,7 +1,7 @@
 """What a report is asked: which costs, grouped by what, in which periods."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields, replace
 from datetime import date, datetime
 from typing import Any, Final, Literal, LiteralString, get_args
 from uuid import UUID
@@ -58,6 +58,8 @@ class Asked:
     periods: Sequence[Period]
     by: Sequence[Group] = ()
     which: Which = Which()
+    among: Mapping[Dimension, Sequence[Any]] = field(default_factory=dict[Dimension, Sequence[Any]])
+    """Values that alone are looked for, of columns that rows differ in."""
 
     @property
     def columns(self) -> list[Dimension]:
@@ -72,6 +74,17 @@ class Asked:
         return next(each for each in CUTS if needed <= set(each))
 
     @property
+    def chosen(self) -> Mapping[str, Any]:
+        """What series are chosen by; all are asked for where nothing is."""
+        return {**self.which.values(), **{f"among_{name}": values for name, values in self.among.items()}}
+
+    @property
+    def condition(self) -> LiteralString:
+        """The same as a condition on `cost_series`."""
+        among = "".join(f" and s.{name} = any(%(among_{name})s)" for name in DIMENSIONS if name in self.among)
+        return self.which.condition + among
+
+    @property
     def begins(self) -> datetime:
         """Where the first period does."""
         return self.periods[0].begins
@@ -84,6 +97,12 @@ class Asked:
     def in_all(self) -> "Asked":
         """The same without groups and periods."""
         return Asked([Period(self.begins, self.ends)], (), self.which)
+
+
+def among(asked: Asked, known: Sequence[Mapping[Dimension, Any]]) -> Asked:
+    """The same about no other groups than these, and perhaps some more: whose values are each one of theirs."""
+    values = {name: {each[name] for each in known} for name in asked.columns}
+    return replace(asked, among={name: list(found) for name, found in values.items() if found and None not in found})
 
 
 def groups_of(said: Sequence[str]) -> list[Group]:

@@ -15,6 +15,7 @@ MOST_PERIODS: Final = 1_000
 USUAL: Final[dict[Step, int]] = {"hour": 48, "day": 30, "week": 12, "month": 12}
 """How many a report has whose beginning nobody says."""
 QUARTER: Final = timedelta(minutes=15)
+_HOUR: Final = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +97,10 @@ def periods(begins: datetime, ends: datetime, step: Step, zone: ZoneInfo, *, mos
 
 
 def _periods(begins: datetime, ends: datetime, step: Step, zone: ZoneInfo) -> Iterator[Period]:
-    start = begins
+    start, following = begins, after(begun(begins, step, zone), step, zone)
     while start < ends:
-        following = min(ends, after(begun(start, step, zone), step, zone))
-        yield Period(start, following)
-        start = following
+        yield Period(start, min(ends, following))
+        start, following = following, after(following, step, zone)
 
 
 def _midnight(day: date, zone: ZoneInfo) -> datetime:
@@ -114,7 +114,9 @@ def _same_hour(moment: datetime, local: datetime, zone: ZoneInfo) -> bool:
 
 
 def _next_hour(start: datetime, zone: ZoneInfo) -> datetime:
-    local = start.astimezone(zone)
+    local, later = start.astimezone(zone), (start + _HOUR).astimezone(zone)
+    if not local.minute and local.utcoffset() == later.utcoffset():
+        return start + _HOUR
     moment = start + QUARTER
     while _same_hour(moment, local, zone):
         moment += QUARTER

@@ -6,6 +6,7 @@ A day in Berlin is the day of UTC, and the hour before it, less its last hour: n
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Final
 
 from projections.costs.calendar import QUARTER
@@ -26,9 +27,10 @@ class Piece:
     sign: int = 1
 
 
-def cover(begins: datetime, ends: datetime) -> list[Piece]:
+@lru_cache(maxsize=8192)
+def cover(begins: datetime, ends: datetime) -> Sequence[Piece]:
     """Pieces that add up to a period, with as few rows as can be. Both ends begin a quarter of an hour."""
-    return [each for each in _cover("quarter", begins, ends) if each.begins < each.ends]
+    return tuple(each for each in _cover("quarter", begins, ends) if each.begins < each.ends)
 
 
 def _cover(grain: Grain, begins: datetime, ends: datetime) -> list[Piece]:

@@ -1,8 +1,8 @@
 """Reads reports from the sums, never from facts: so many rows at a time, in the order of periods, the dearest first."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Final, LiteralString
 from uuid import UUID
@@ -20,8 +20,13 @@ from projections.projector import Connection
 
 CEILING: Final = 1_000_000
 """Sums that one statement may have to add up, were every one of them there. Beyond that it asks for too much."""
-FEW: Final = 300
-"""Series up to which each is looked up by itself; more of them are read together, in the order of time."""
+COUNTED: Final = 300
+"""Series up to which the groups that they make are counted; of more of them each may be one."""
+FEW: Final = 3_000
+"""Chosen series up to which each is looked up by itself; more of them, or all, are read in the order of time."""
+
+STEPS_OF_A_PIECE: Final = 2
+"""Pieces of more steps on average are added up before they are joined with what they are about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,14 +97,19 @@ class _Size:
 
 
 async def _size(connection: Connection, asked: Asked) -> _Size:
-    groups: LiteralString = f"count(distinct {_spelled(asked.columns)})" if asked.columns else "least(1, count(*))"
-    if set(asked.columns) == set(asked.cut):
-        groups = "count(*)"  # each series is a group of its own
-    query = (
-        f"select count(*), {groups}, exists (select 1 from cost_uses) from cost_series s where {_having('day', asked)}"
+    where: LiteralString = _having("day", asked)
+    query: LiteralString = (
+        f"select count(*), count(distinct {_spelled(asked.columns)}), exists (select 1 from cost_uses)"
+        f" from (select * from cost_series s where {where} limit %(counted)s) as s"
     )
-    row = await (await connection.execute(query, _values(asked))).fetchone()
-    return _Size(*row) if row else _Size(0, 0, besides=False)
+    row = await (await connection.execute(query, {**_values(asked), "counted": COUNTED + 1})).fetchone()
+    size = _Size(*row) if row else _Size(0, 0, besides=False)
+    if size.series <= COUNTED:
+        return size
+    counting: LiteralString = f"select count(*) from cost_series s where {where}"
+    counted = await (await connection.execute(counting, _values(asked))).fetchone()
+    series: int = counted[0] if counted else 0
+    return _Size(series, series if asked.columns else 1, size.besides)
 
 
 async def _rows(
@@ -112,14 +122,18 @@ async def _rows(
 ) -> list[Row]:
     """The first so many rows of some periods."""
     covered = _covered(asked, numbers)
-    _check([piece for _, piece in covered], series)
+    parts = [piece for _, piece in covered]
+    _check(parts, series)
     signed: LiteralString = "sign * " if any(piece.sign < 0 for _, piece in covered) else ""
-    own: LiteralString = ", ".join(f"sum({signed}{each}) as {each}" for each in SUMS)
-    sums: LiteralString = ", ".join(f"sum({each}) as {each}" for each in SUMS)
+    own: LiteralString = ", ".join(f"sum({each}) as {each}" for each in SUMS)
+    counts: LiteralString = ", ".join(f"sum({signed}{each})::bigint as {each}" for each in COUNTS)
+    amounts: LiteralString = ", ".join(f"sum({signed}{each}) as {each}" for each in AMOUNTS)
     pieces = _pieces(asked, covered, series, "c." + ", c.".join(SUMS))
+    if rows(parts) > STEPS_OF_A_PIECE * len(parts):
+        pieces = f"select piece, series, {own} from ({pieces}) as c group by piece, series"
     query = (
-        f'select * from (select n, {_spelled(asked.columns)} collate "C" as spelled, {sums}{_also(asked.columns)}'
-        f" from (select n, series, {own} from ({pieces}) as c group by n, series) as c join {_series(asked)}"
+        f'select * from (select n, {_spelled(asked.columns)} collate "C" as spelled, {counts}, {amounts}'
+        f"{_also(asked.columns)} from ({pieces}) as c join {_SHARES} on p.piece = c.piece join {_series(asked, covered)}"
         f" on s.series = c.series group by n{_also(asked.columns)}) as found where (attempts <> 0 or amount <> 0) and"
         " (%(after)s::numeric is null or n > %(first)s or (amount, spelled) < (%(after)s::numeric, %(spelled)s::text))"
         " order by n, amount desc, spelled desc limit %(limit)s"
@@ -127,8 +141,9 @@ async def _rows(
     values = {**_values(asked), **_bounds(covered), "limit": limit, "first": numbers.start}
     values |= {"after": after[0] if after else None, "spelled": after[1] if after else ""}
     async with connection.cursor(row_factory=dict_row) as reader:
-        rows = await (await reader.execute(query, values)).fetchall()
-    return [_row(asked, each) for each in rows]
+        found = await (await reader.execute(query, values, prepare=False)).fetchall()
+    columns = asked.columns
+    return [_row(asked, columns, each) for each in found]
 
 
 async def _with_uses(connection: Connection, asked: Asked, found: Sequence[Row], series: int) -> list[Row]:
@@ -138,11 +153,13 @@ async def _with_uses(connection: Connection, asked: Asked, found: Sequence[Row],
     own = _pieces(asked, covered, series, "c.bucket, c.quantity", "cost_uses")
     query = (
         f"select n, bucket, sum(sign * quantity)::bigint as quantity{_also(asked.columns)} from ({own}) as c"
-        f" join {_series(asked)} on s.series = c.series group by n, bucket{_also(asked.columns)}"
+        f" join {_SHARES} on p.piece = c.piece join {_series(asked, covered)} on s.series = c.series"
+        f" group by n, bucket{_also(asked.columns)}"
         " having sum(sign * quantity) <> 0 order by bucket"
     )
     async with connection.cursor(row_factory=dict_row) as reader:
-        rows = await (await reader.execute(query, {**_values(asked), **_bounds(covered)})).fetchall()
+        given = {**_values(asked), **_bounds(covered)}
+        rows = await (await reader.execute(query, given, prepare=False)).fetchall()
     uses: dict[tuple[Any, ...], dict[str, int]] = {}
     for each in rows:
         number: int = each["n"]
@@ -185,15 +202,15 @@ def _pieces(
 
 
 def _part(asked: Asked, grain: Grain, series: int, sums: LiteralString, table: LiteralString | None) -> LiteralString:
-    shown: LiteralString = f"p.n, p.sign, c.series, {sums}"
+    shown: LiteralString = f"p.piece, c.series, {sums}"
     bounds: LiteralString = (
-        f"unnest(%({grain}_n)s::int[], %({grain}_begins)s::timestamptz[], %({grain}_ends)s::timestamptz[],"
-        f" %({grain}_sign)s::int[]) as p (n, begins, ends, sign)"
+        f"unnest(%({grain}_piece)s::int[], %({grain}_begins)s::timestamptz[], %({grain}_ends)s::timestamptz[])"
+        " as p (piece, begins, ends)"
     )
     span: LiteralString = "c.begins >= p.begins and c.begins < p.ends"
     if table:
         span = f"c.grain = '{grain}' and {span}"
-    elif series > FEW:
+    elif series > FEW or not asked.chosen:
         return (
             f"select {shown} from {bounds} cross join lateral (select * from {TABLES[grain]} c"
             f" where c.cut = %({grain}_cut)s and {span} offset 0) as c"
@@ -205,31 +222,49 @@ def _part(asked: Asked, grain: Grain, series: int, sums: LiteralString, table: L
     )
 
 
-def _series(asked: Asked) -> LiteralString:
-    """Every series that is asked for: joined last, when each has one row for each period."""
-    cuts: LiteralString = "(%(day_cut)s, %(quarter_cut)s)"
-    return f"(select * from cost_series s where s.cut in {cuts}{asked.which.condition} offset 0) as s"
+_SHARES: Final[LiteralString] = (
+    "unnest(%(share_piece)s::int[], %(share_n)s::int[], %(share_sign)s::int[]) as p (piece, n, sign)"
+)
+"""Where a piece counts: what one day gains at its end, the next one loses at its beginning."""
+
+
+def _series(asked: Asked, covered: Sequence[tuple[int, Piece]]) -> LiteralString:
+    """Every series that is asked for: joined last, when each has one row for each piece."""
+    quarters: LiteralString = ", %(quarter_cut)s" if any(piece.grain == "quarter" for _, piece in covered) else ""
+    return f"(select * from cost_series s where s.cut in (%(day_cut)s{quarters}){asked.condition} offset 0) as s"
 
 
 def _having(grain: Grain, asked: Asked) -> LiteralString:
-    return f"s.cut = %({grain}_cut)s{asked.which.condition}"
+    return f"s.cut = %({grain}_cut)s{asked.condition}"
 
 
 def _values(asked: Asked) -> dict[str, Any]:
     cuts = {"month_cut": asked.cut, "day_cut": asked.cut}
     cuts["quarter_cut"] = asked.cut if asked.cut in QUARTERED else WHOLE
-    return {**asked.which.values(), **{name: mask(cut) for name, cut in cuts.items()}}
+    return {**asked.chosen, **{name: mask(cut) for name, cut in cuts.items()}}
 
 
-def _bounds(covered: Sequence[tuple[int, Piece]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+def _bounds(covered: Sequence[tuple[int, Piece]]) -> dict[str, str]:
+    """The pieces, each once, and which periods they count for."""
+    pieces: dict[tuple[Grain, datetime, datetime], int] = {}
+    shares: list[tuple[int, int, int]] = []
+    for number, each in covered:
+        piece = pieces.setdefault((each.grain, each.begins, each.ends), len(pieces))
+        shares.append((piece, number, each.sign))
+    found: dict[str, str] = {
+        f"share_{name}": _array(share[place] for share in shares) for place, name in enumerate(("piece", "n", "sign"))
+    }
     for grain in TABLES:
-        own = [(number, piece) for number, piece in covered if piece.grain == grain]
-        found[f"{grain}_n"] = [number for number, _ in own]
-        found[f"{grain}_begins"] = [piece.begins for _, piece in own]
-        found[f"{grain}_ends"] = [piece.ends for _, piece in own]
-        found[f"{grain}_sign"] = [piece.sign for _, piece in own]
+        own = [(piece, begins, ends) for (of, begins, ends), piece in pieces.items() if of == grain]
+        found[f"{grain}_piece"] = _array(piece for piece, _, _ in own)
+        found[f"{grain}_begins"] = _array(begins.isoformat() for _, begins, _ in own)
+        found[f"{grain}_ends"] = _array(ends.isoformat() for _, _, ends in own)
     return found
+
+
+def _array(values: Iterable[int | str]) -> str:
+    """Numbers or instants as PostgreSQL spells them: the driver looks at each of a thousand for what it may be."""
+    return "{" + ",".join(map(str, values)) + "}"
 
 
 def _check(pieces: Sequence[Piece], series: int) -> None:
@@ -242,11 +277,10 @@ def _check(pieces: Sequence[Piece], series: int) -> None:
         raise Refused(msg, code="report_too_large", most=CEILING, wanted=most)
 
 
-def _row(asked: Asked, row: Mapping[str, Any]) -> Row:
-    counts: dict[str, Any] = {each: int(row[each]) for each in COUNTS}
-    values: dict[Dimension, Any] = {name: row[name] for name in asked.columns}
+def _row(asked: Asked, columns: Sequence[Dimension], row: Mapping[str, Any]) -> Row:
+    values: dict[Dimension, Any] = {name: row[name] for name in columns}
     number: int = row["n"]
-    return Row(asked.periods[number], values, {}, Sums(**counts, **{each: row[each] for each in AMOUNTS}))
+    return Row(asked.periods[number], values, {}, Sums(*[row[each] for each in SUMS]))
 
 
 def _also(columns: Sequence[Dimension]) -> LiteralString:

@@ -181,7 +181,7 @@ async def test_the_measured_mix_of_reports_is_answered_over_generated_costs(
     postgres_server: str, postgres_with_read_models: str, tmp_path: Path
 ) -> None:
     with fresh_database(postgres_server, template=postgres_with_read_models) as conninfo:
-        assert "2,000 facts" in await load(conninfo, 2_000)
+        assert "20,000 facts" in await load(conninfo, 20_000, 10_000)
         async with api_on_postgres(conninfo, tmp_path) as api:
             for path, params in asked().values():
                 answer = (await api.get(path, **params)).json()

@@ -67,7 +67,7 @@ def log_of(seed: int, costs: int) -> list[StoredEvent]:
             usage, real = used(dice), (amount / 2).quantize(amount)
             corrected = written.add(
                 Cost.Corrected, cost_id(attempt), project, tier=usage.tier, usage=usage, lines=bill(real),
-                amount=real, previous=amount, **who,
+                amount=real, previous=amount, booked_on=at.date(), **who,
             )  # fmt: skip
             found.append(replace(corrected, recorded_at=at + timedelta(days=40)))
     return found
