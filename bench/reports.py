@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from adapters.postgres.migrate import migrate
 from bench.append import Server, a_server
-from bench.spending import AGENTS, BEGINS, DAYS, PROJECTS, agent, load, project
+from bench.load.spending import AGENTS, BEGINS, DAYS, PROJECTS, agent, load, project
 from faults.crew.sending import quiet_logs
 from tests.support.client import Api, api_on_postgres, build_read_models
 from tests.support.postgres import fresh_database

@@ -56,7 +56,10 @@ class Person:
         await self._send(RegisterProvider(name=PROVIDER, kind="openai_compatible", config=config), "register")
         await self._send(OpenBudget(scope=Scope(kind="global"), limit=GENEROUS), "open the global budget")
         # Failures are planned here by the dozen: whoever rests long after them only makes the campaign longer.
-        await self._send(ChangeHealthSettings(rules=HealthRules(cooldown_seconds=1)), "shorten the rest of circuits")
+        await self._send(
+            ChangeHealthSettings(rules=HealthRules(cooldown_seconds=1, credit_cooldown_seconds=1)),
+            "shorten the rest of circuits",
+        )
         for plan in self._plans.values():
             await self._create(plan)
         for plan in self._plans.values():

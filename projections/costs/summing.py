@@ -133,8 +133,9 @@ async def _rows(
         pieces = f"select piece, series, {own} from ({pieces}) as c group by piece, series"
     query = (
         f'select * from (select n, {_spelled(asked.columns)} collate "C" as spelled, {counts}, {amounts}'
-        f"{_also(asked.columns)} from ({pieces}) as c join {_SHARES} on p.piece = c.piece join {_series(asked, covered)}"
-        f" on s.series = c.series group by n{_also(asked.columns)}) as found where (attempts <> 0 or amount <> 0) and"
+        f"{_also(asked.columns)} from ({pieces}) as c join {_SHARES} on p.piece = c.piece"
+        f" join {_series(asked, covered)} on s.series = c.series group by n{_also(asked.columns)}) as found"
+        " where (attempts <> 0 or amount <> 0) and"
         " (%(after)s::numeric is null or n > %(first)s or (amount, spelled) < (%(after)s::numeric, %(spelled)s::text))"
         " order by n, amount desc, spelled desc limit %(limit)s"
     )

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from api.spreadsheets import Name, csv_text
+from bench.load.spending import load
 from bench.reports import asked
-from bench.spending import load
 from domain.values import derived_id
 from tests.api.working import BLUEPRINT, Worker, started
 from tests.support.client import Api, api_on_postgres, problem

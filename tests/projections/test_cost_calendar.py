@@ -1,5 +1,6 @@
 """Periods and what they are made of: every zone, every change of clocks, nothing counted twice or left out."""
 
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo, available_timezones
@@ -20,7 +21,7 @@ STRANGE = [
 QUARTERS = st.integers(0, 4 * 24 * 366 * 3).map(lambda count: datetime(2025, 1, 1, tzinfo=UTC) + count * QUARTER)
 
 
-def quarters(pieces: list[Piece]) -> dict[datetime, int]:
+def quarters(pieces: Sequence[Piece]) -> dict[datetime, int]:
     """How often each quarter of an hour is counted; those that cancel out are left out."""
     found: dict[datetime, int] = {}
     for piece in pieces:
