@@ -128,7 +128,7 @@ class Attempt:
 
     @property
     def text(self) -> str:
-        return "".join(self.pieces)
+        return _whole("".join(self.pieces))
 
     def count(self, counting: Callable[[], "Counted"]) -> None:
         """Take the usage over, or why it cannot be one: what is missing or contradicts itself is unknown."""
@@ -209,3 +209,12 @@ class Attempt:
         if not self.sent:
             return self.failure("unreachable", f"no connection: {reason}")
         return self.failure("cut_stream", f"the connection broke before the answer was complete: {reason}")
+
+
+def _whole(text: str) -> str:
+    """The text as it can be kept: vendors cut pieces between the two halves of a character that JSON spells as two."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
