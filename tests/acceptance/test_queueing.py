@@ -81,15 +81,16 @@ async def test_workers_share_the_slots_of_a_provider_and_those_of_a_stopped_one_
 ) -> None:
     async with AsyncExitStack() as leaving:
         one = await leaving.enter_async_context(product(database, tmp_path))
+        await scripted(one)
+        limit = ChangeExecutionSettings(providers=(ProviderCalls(provider="scripted", most=2),))
+        settled = await one.send(limit)
+        await one.system.follower.wait_for(["llm_jobs"], settled.position, 10)
+        await asyncio.gather(*(chat(one, "#scripted: delay 0.5\n#scripted: text Yes.") for _ in range(30)))
+        await one.came("llm_job.admitted", 2, seconds=30)
         async with product(database, tmp_path, pace=replace(FAST, poll_seconds=0.1)) as two:
-            await scripted(one)
-            limit = ChangeExecutionSettings(providers=(ProviderCalls(provider="scripted", most=2),))
-            settled = await one.send(limit)
-            await one.system.follower.wait_for(["llm_jobs"], settled.position, 10)
-            await asyncio.gather(*(chat(one, "#scripted: delay 0.3\n#scripted: text Yes.") for _ in range(12)))
-            await two.came("llm_job.completed", 4, seconds=30)
+            await asyncio.sleep(1)  # both want the two slots
             await leaving.aclose()
-            await two.came("llm_job.completed", 12, seconds=60)
+            await two.came("llm_job.completed", 30, seconds=60)
             log = await two.log()
             assert most_at_once(log) == 2
             assert len({each.payload()["worker"] for each in log if each.type == LlmJob.Admitted.TYPE}) == 2
