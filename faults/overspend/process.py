@@ -12,8 +12,10 @@ from pydantic import SecretStr
 
 from commands.handling import Caller, Principal
 from commands.identity.access_keys import IssueAccessKey
+from commands.provider_health import ChangeHealthSettings
 from commands.providers import RegisterProvider
 from domain.errors import ToyboxError, Unavailable
+from domain.provider_health import HealthRules
 from domain.providers import ProviderConfig
 from faults.dag.process import only_complaints
 from faults.overspend.plan import CALLER_KEY, HASH, PROVIDER, Plan, Step
@@ -72,6 +74,9 @@ class Front:
         key = IssueAccessKey(key_hash=HASH, prefix="tbx_caller", label="caller", permissions=("llm_jobs.queue",))
         config = ProviderConfig(base_url=f"{self._order.provider}/v1")
         await self._send(Step("provider", RegisterProvider(name=PROVIDER, kind="openai_compatible", config=config)))
+        # This provider fails by the dozen, on purpose: whoever rests long after it only makes the campaign longer.
+        impatient = HealthRules(cooldown_seconds=1, cooldown_longest_seconds=1, credit_cooldown_seconds=1)
+        await self._send(Step("health", ChangeHealthSettings(rules=impatient)))
         await self._send(Step("key", key))
         for name, project in self._plan.projects.items():
             await self._send(Step(f"project {name}", StageRunningProject(project_id=project)))
