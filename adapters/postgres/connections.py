@@ -52,15 +52,23 @@ class Pool(AsyncConnectionPool[Any]):
     def __init__(self, conninfo: str, **more: Any) -> None:
         super().__init__(conninfo, check=self._check_rested, **more)
         self._given_back: WeakKeyDictionary[psycopg.AsyncConnection[Any], float] = WeakKeyDictionary()
+        self._one_broke_at = 0.0
 
     async def _check_rested(self, connection: psycopg.AsyncConnection[Any]) -> None:
-        """Ask only whoever was silent for a while: the question costs as much as most that come behind it."""
-        if time.monotonic() - self._given_back.get(connection, 0.0) > TRUSTED_SECONDS:
+        """Ask only whoever was silent for a while: the question costs as much as most that come behind it.
+
+        Where one broke, the server may have ended them all: none that was given back before is trusted any more.
+        """
+        well_at = self._given_back.get(connection, 0.0)
+        if well_at <= self._one_broke_at or time.monotonic() - well_at > TRUSTED_SECONDS:
             await self.check_connection(connection)
 
     async def putconn(self, conn: psycopg.AsyncConnection[Any]) -> None:
-        """Remember when it was well."""
-        self._given_back[conn] = time.monotonic()
+        """Remember when it was well, or that it no longer is."""
+        if conn.closed:
+            self._one_broke_at = time.monotonic()
+        else:
+            self._given_back[conn] = time.monotonic()
         await super().putconn(conn)
 
     async def getconn(

@@ -136,26 +136,25 @@ async def wait_until(
 ) -> None:
     """Return as soon as all of these projections show `position`; works in any process.
 
-    Raises Unavailable after `timeout` seconds, naming those that are behind.
+    Raises Unavailable after `timeout` seconds, naming those that are behind; a database that is away for a moment is
+    waited for as well.
     """
     deadline = asyncio.get_running_loop().time() + timeout
-    attempt = lost = 0
+    attempt = 0
     while True:
         try:
             with unavailable_when_away():
                 async with connections.connection() as connection:
                     now = await reached(connection, names)
-        except Unavailable:
-            lost += 1
-            if lost > 1:
-                raise
-            continue  # one connection that broke says nothing of the database: the next one is another
-        behind = {name: now.get(name) for name in names if now.get(name, -1) < position}
-        if not behind:
-            return
+            behind = {name: now.get(name) for name in names if now.get(name, -1) < position}
+            if not behind:
+                return
+            trouble = late(behind, position)
+        except Unavailable as away:
+            trouble = away
         left = deadline - asyncio.get_running_loop().time()
         if left <= 0:
-            raise late(behind, position)
+            raise trouble
         await asyncio.sleep(min(left, POLL_SECONDS[min(attempt, len(POLL_SECONDS) - 1)]))
         attempt += 1
 

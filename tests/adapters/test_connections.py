@@ -65,3 +65,22 @@ async def test_a_connection_that_died_while_it_rested_is_replaced(database: str)
         async with opened.connection() as connection:
             assert connection.info.backend_pid != pid
             await connection.execute("select 1")
+
+
+async def test_when_one_connection_breaks_none_that_was_given_back_before_is_trusted(database: str) -> None:
+    async with pool(database, size=3) as opened:
+        lent = [await opened.getconn() for _ in range(3)]
+        pids = [each.info.backend_pid for each in lent]
+        async with await psycopg.AsyncConnection.connect(database, autocommit=True) as other:
+            for each in lent:
+                await each.execute("select 1")
+                await opened.putconn(each)
+            await other.execute("select pg_terminate_backend(pid) from unnest(%s::int[]) as ended (pid)", [pids])
+        broke = 0
+        for _ in pids:
+            try:
+                async with opened.connection() as connection:
+                    await connection.execute("select 1")
+            except psycopg.OperationalError:
+                broke += 1
+        assert broke == 1, "the first one is lent unasked; behind it everybody is asked"

@@ -309,3 +309,16 @@ async def test_a_waiter_is_woken_by_the_position_and_not_by_a_build(connections:
     await waiting
     with pytest.raises(Unavailable, match="position 61 is not shown yet: sample_lines is at 60"):
         await wait_until(connections, ["sample_lines"], 61, timeout=0.05)
+
+
+async def test_a_waiter_outlives_connections_that_break(connections: Connections, database: str) -> None:
+    waiting = asyncio.create_task(wait_until(connections, ["sample_lines"], 60, timeout=10))
+    async with await psycopg.AsyncConnection.connect(database, autocommit=True) as other:
+        for _ in range(20):
+            await asyncio.sleep(0.01)
+            await other.execute(
+                "select pg_terminate_backend(pid) from pg_stat_activity"
+                " where datname = current_database() and application_name = 'toybox'"
+            )
+    await rebuild(connections, some_log(60).store, Lines())
+    await waiting
