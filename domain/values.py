@@ -35,11 +35,10 @@ def money_text(amount: Decimal) -> str:
 
 
 def _check_money(amount: Decimal) -> Decimal:
-    if not amount.is_finite() or abs(amount) >= _LARGEST:
+    if not (amount.is_finite() and -_LARGEST < amount < _LARGEST):
         msg = f"an amount must be a finite number below {_LARGEST:f}"
         raise ValueError(msg)
-    exponent = amount.as_tuple().exponent
-    if isinstance(exponent, int) and exponent < -MONEY_DIGITS and amount != amount.quantize(_QUANTUM):
+    if amount != amount.quantize(_QUANTUM):  # below that number the context's 28 digits always hold it
         msg = f"an amount has at most {MONEY_DIGITS} fractional digits"
         raise ValueError(msg)
     return amount

@@ -45,9 +45,9 @@ class Prompts:
         Whoever has the job's first event at hand spares the log a question.
         """
         queued = queued or (await self.reader.read_stream(job.id, limit=1))[0]
-        asked = queued.payload()["messages"]
+        asked = asked_in(queued)
         if asked is not None:
-            text = await self.text(job.project_id or job.id, Text.model_validate(asked))
+            text = await self.text(job.project_id or job.id, asked)
             return tuple(Message(each["role"], each["content"]) for each in orjson.loads(text))
         if job.agent_id is None or job.project_id is None:
             raise Refused("this job has neither messages nor an agent", code="invalid_request")
@@ -107,6 +107,12 @@ class Prompts:
             else:
                 found.append("")
         return found
+
+
+def asked_in(queued: StoredEvent) -> Text | None:
+    """The messages that a job came with, sealed as it was queued; None for an agent's job, which has none."""
+    asked = queued.payload()["messages"]
+    return None if asked is None else Text.model_validate(asked)
 
 
 def job_of(job_id: UUID, history: Iterable[StoredEvent]) -> LlmJob:

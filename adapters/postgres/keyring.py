@@ -4,7 +4,7 @@ import asyncio
 import os
 import time
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -24,6 +24,7 @@ from adapters.security.sealing import (
     no_key,
     subject_of,
 )
+from commands.gathering import Gathering
 from domain.errors import Refused, Unavailable
 
 RECHECK_SECONDS = 2.0
@@ -84,6 +85,7 @@ class PostgresKeyring:
         self._recheck_seconds = recheck_seconds
         self._cached = cached
         self._held: OrderedDict[UUID, _Held] = OrderedDict()
+        self._look_up: Gathering[UUID, _Held | None] = Gathering(self._load)
 
     async def check_master_key(self) -> None:
         """Refused when this database was sealed under another master key. Call it before anything else."""
@@ -94,7 +96,7 @@ class PostgresKeyring:
 
         Ask again for each piece of work instead of keeping it: only then does a destroyed key stop working in time.
         """
-        held = self._fresh(subject) or (await self._load([subject])).get(subject)
+        held = self._fresh(subject) or await self._look_up(subject)
         if held is None:
             if not create:
                 raise no_key(subject)
@@ -106,15 +108,15 @@ class PostgresKeyring:
     async def unseal(self, texts: Sequence[str]) -> Sequence[str | None]:
         """Plain texts in the same order; None where the key was destroyed. One look-up for all keys."""
         subjects = [subject_of(text) for text in texts]
-        known = {each: held for each in subjects if (held := self._fresh(each))}
-        if len(known) < len(set(subjects)):
-            known = await self._load(subjects)
+        known: dict[UUID, _Held | None] = {each: self._fresh(each) for each in subjects}
+        if missing := [each for each, held in known.items() if held is None]:
+            known |= zip(missing, await asyncio.gather(*map(self._look_up, missing)), strict=True)
         plain: list[str | None] = []
         for subject, text in zip(subjects, texts, strict=True):
-            if subject not in known:
+            held = known[subject]
+            if held is None:
                 raise key_missing(subject)
-            sealer = known[subject].sealer
-            plain.append(sealer.unseal(text) if sealer else None)
+            plain.append(held.sealer.unseal(text) if held.sealer else None)
         return plain
 
     async def destroy(self, subject: UUID) -> bool:
@@ -161,8 +163,8 @@ class PostgresKeyring:
 
     # --- the database ---
 
-    async def _load(self, subjects: Sequence[UUID]) -> dict[UUID, _Held]:
-        """What the table says now of those that have, or had, a key."""
+    async def _load(self, subjects: Sequence[UUID]) -> Mapping[UUID, _Held | None]:
+        """What the table says now of these keys; None of those that never were."""
         for _ in range(ATTEMPTS):
             asked_at = time.monotonic()  # before the question: a later answer may already be about a destroyed key
             with _unavailable_when_away():
@@ -174,7 +176,7 @@ class PostgresKeyring:
                 for subject, wrapped in rows
             }
             if self._is_in_time(asked_at):
-                return known
+                return {each: known.get(each) for each in subjects}
         raise Unavailable(f"the database takes over {self._recheck_seconds} s to say whether a key still exists")
 
     async def _create(self, subject: UUID) -> _Held:
@@ -184,7 +186,10 @@ class PostgresKeyring:
         with _unavailable_when_away():
             async with self._pool.connection() as connection:
                 await connection.execute(_INSERT, [subject, wrapped])
-        return (await self._load([subject]))[subject]
+        held = await self._look_up(subject)
+        if held is None:
+            raise key_missing(subject)
+        return held
 
     def _unwrap(self, subject: UUID, wrapped: bytes) -> AesSealer:
         nonce, sealed = wrapped[1 : 1 + NONCE_BYTES], wrapped[1 + NONCE_BYTES :]

@@ -29,6 +29,8 @@ class Answer:
     first: int | None
     versions: Mapping[UUID, int]
     repeated: bool = False
+    events: Sequence[StoredEvent] = ()
+    """What it appended; of a repeated command the log has to be asked."""
 
     @property
     def subject(self) -> UUID | None:
@@ -226,7 +228,7 @@ class Round:
         self._head += len(stored)
         span = (first, self._head) if stored else (None, None)
         self.rows.append(CommandRow(request.command_id, request.digest, *span))
-        answer = Answer(request.command_id, self._head, span[0], versions)
+        answer = Answer(request.command_id, self._head, span[0], versions, events=stored)
         self.outcomes.append((request, answer))
         # The same id may stand twice in one batch: the second gets the first one's answer.
         self._known[request.command_id] = KnownCommand(request.digest, *span, versions)

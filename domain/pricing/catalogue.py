@@ -9,6 +9,8 @@ from typing import Final, Literal
 from domain.pricing.prices import ModelPrices, PriceCard, PriceUnknown, Quote
 
 ANY_MODEL: Final = "*"
+MOST_QUOTES: Final = 4_096
+"""So many are remembered: a worker asks for the same few twice with every job."""
 _DATED: Final = re.compile(r"(?P<model>.+?)[-@](\d{8}|\d{4}-\d{2}-\d{2})")
 """How OpenAI and Anthropic spell the snapshot behind a model's name; its price is the name's."""
 Origin = Literal["shipped", "own", "imported"]
@@ -43,6 +45,7 @@ class Catalogue:
         self._cards: dict[str, PriceCard] = {}
         self._found: dict[tuple[str, str], list[Entry]] = {}
         self._waiting: dict[tuple[str, str], str] = {}
+        self._quoted: dict[tuple[str, str, date], Quote] = {}
         self.origins: dict[str, Origin] = {}
         """Where each card comes from, by its name."""
         for card in cards:
@@ -57,6 +60,7 @@ class Catalogue:
                 "Give the new one a later effective_from, or, to mend a mistake, the next number in `fix`"
             )
         self.origins[card.name] = origin
+        self._quoted.clear()
         for prices in card.models:
             for name in (prices.model, *prices.also):
                 self._take(Entry(card, name, prices, origin, until))
@@ -110,10 +114,17 @@ class Catalogue:
 
         PriceUnknown says which card is missing.
         """
+        known = self._quoted.get((provider, model, at))
+        if known is not None:
+            return known
         found = self.entry(provider, model, at)
         if found is None:
             raise PriceUnknown(self._unknown(provider, model, at), provider=provider, model=model)
-        return Quote(card=found.card.name, model=found.name, prices=found.prices)
+        quote = Quote(card=found.card.name, model=found.name, prices=found.prices)
+        if len(self._quoted) >= MOST_QUOTES:  # a card for any model knows no end of names
+            self._quoted.clear()
+        self._quoted[provider, model, at] = quote
+        return quote
 
     def _unknown(self, provider: str, model: str, at: date) -> str:
         said = f"the price of {provider} model {model!r} on {at} is unknown"

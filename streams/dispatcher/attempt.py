@@ -1,35 +1,37 @@
 """One attempt of one job: prepare, admit, call, record. The only code that spends money."""
 
 import asyncio
+import hashlib
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from decimal import ROUND_FLOOR, Decimal
+from decimal import Decimal
 from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
 import orjson
 import structlog
 
+from commands.gathering import Gathering
 from commands.handling import Caller, Command, Commands, Principal
 from commands.llm_jobs import AdmitLlmJob, LoseAttempt
 from commands.models import LanguageModel, Message, ModelError, ModelReply, ModelRequest, Prices, TextDelta
 from commands.objects import Objects
+from commands.sequencer import Answer
 from domain.errors import NotFound, Refused, ToyboxError, Unavailable
 from domain.ids import attempt_id
 from domain.llm_jobs import LlmJob
 from domain.log import LogReader, StoredEvent
 from domain.pricing import Quote, bound_of
-from domain.values import INLINE_TEXT, MONEY_DIGITS, ZERO, Text
-from streams.dispatcher.billing import Billing
+from domain.values import INLINE_TEXT, Text
+from streams.dispatcher.billing import Billing, output_price
 from streams.dispatcher.drafting import Add, unwatched
 from streams.dispatcher.outcomes import Reports, Timing
 from streams.dispatcher.pace import Pace
 from streams.dispatcher.targets import ELSEWHERE, Circuits, Way, key_of
-from streams.gathering import Gathering
-from streams.prompts import Prompts, job_of
+from streams.prompts import Prompts, asked_in, job_of
 
 RETRY_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0)
 BEHIND_SECONDS = 0.2
@@ -173,12 +175,15 @@ class AttemptRun:
 
     async def _admit(self, prepared: _Prepared) -> float:
         # The job's version is part of the key: after parking it is admitted anew under the same attempt number.
-        if not await self._send(prepared.admission, f"admit|{self.job.id}|{self.job.version}"):
+        answer = await self._send(prepared.admission, f"admit|{self.job.id}|{self.job.version}")
+        if answer is None:
             if self._refused_as in ELSEWHERE:
                 self._with.circuits.forget(self.job)
                 return BEHIND_SECONDS
             return self._with.pace.again_seconds
-        history = await self._with.history(self.job.id)
+        history = [each for each in answer.events if each.stream_id == self.job.id]
+        if answer.repeated:  # by a connection that broke behind the commit: much may have happened since
+            history = await self._with.history(self.job.id)
         if admitted := _admitted(history, self.attempt):
             self._aborted = self._aborted or history[-1].type != LlmJob.Started.TYPE
             queue_ms = _milliseconds(history[-1].recorded_at, self._queued.recorded_at)
@@ -226,12 +231,20 @@ class AttemptRun:
             bound=bound,
             input_bound=request.input_upper_bound,
             output_bound=request.max_output_tokens,
-            output_price=_output_price(self.job, bound, least),
+            output_price=output_price(self.job, bound, least),
             rate_id=quote.name,
-            request=await self._keep(_as_json(request.messages)),
+            request=await self._record_of(request.messages),
             hold_seconds=self.job.timeout_seconds + pace.grace_seconds,
             lease_seconds=pace.lease_seconds,
         )
+
+    async def _record_of(self, messages: tuple[Message, ...]) -> str | Text:
+        """What is sent, word for word: mostly the job's own messages, which were sealed when it was queued."""
+        text = _as_json(messages)
+        own = self.job.messages
+        if own is not None and own.digest == hashlib.sha256(text.encode()).hexdigest():
+            return asked_in(self._queued) or text
+        return await self._keep(text)
 
     # --- the call and its outcome ---
 
@@ -307,7 +320,7 @@ class AttemptRun:
         key = f"{key}|{self.job.id}|{self.attempt}"
         if self._telling:
             await asyncio.wait([self._telling])  # how it began stands before how it ended
-        return await _until_available("an outcome waits", self.job, lambda: self._send(outcome, key))
+        return await _until_available("an outcome waits", self.job, lambda: self._send(outcome, key)) is not None
 
     def _announce(self) -> None:
         # Beside the stream, which must not wait for the log.
@@ -323,7 +336,8 @@ class AttemptRun:
 
     # --- words to the write side ---
 
-    async def _send(self, command: Command, key: str) -> bool:
+    async def _send(self, command: Command, key: str) -> Answer | None:
+        """The log's answer; None where it refused."""
         caller = Caller(
             self._principal,
             "worker",
@@ -333,14 +347,13 @@ class AttemptRun:
             trace_id=self._queued.trace_id,
         )
         try:
-            await self._with.commands.send(command, caller)
+            return await self._with.commands.send(command, caller)
         except Unavailable:
             raise
         except ToyboxError as refusal:
             self._refused_as = refusal.code
             log.info("refused", job=str(self.job.id), command=type(command).__name__, because=str(refusal))
-            return False
-        return True
+            return None
 
     async def _keep(self, text: str) -> str | Text:
         """Short text travels in the event; an agent's result and long text lie in the object store."""
@@ -364,18 +377,6 @@ async def _until_available(saying: str, job: LlmJob, step: Callable[[], Awaitabl
 
 def _as_json(messages: tuple[Message, ...]) -> str:
     return orjson.dumps([{"role": each.role, "content": each.content} for each in messages]).decode()
-
-
-def _output_price(job: LlmJob, bound: Decimal, least: Decimal) -> Decimal | None:
-    """What one output token less certainly takes off the bound, known from the bound with one token only.
-
-    Nobody asks it of a job that may not be cut down.
-    """
-    output = job.max_output_tokens
-    if output == 1 or job.min_output_tokens is None:
-        return None
-    smallest = Decimal(1).scaleb(-MONEY_DIGITS)
-    return max(((bound - least - smallest) / (output - 1)).quantize(smallest, ROUND_FLOOR), ZERO)
 
 
 def _admitted(history: Sequence[StoredEvent], attempt: int) -> Mapping[str, Any] | None:

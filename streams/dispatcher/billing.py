@@ -3,14 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
-from decimal import Decimal
+from decimal import ROUND_FLOOR, Decimal
 from typing import Final, TypedDict
 
 import structlog
 
 from commands.models import Prices
 from domain.costs import CostLine
+from domain.llm_jobs import LlmJob
 from domain.pricing import PriceUnknown, Usage, lines_of, reported_line, total
+from domain.values import MONEY_DIGITS, ZERO
 
 MOST_WARNINGS: Final = 1_000
 """Of this many different ones each is told once; whoever sends new ones all the time is not listened to for ever."""
@@ -77,3 +79,15 @@ class Billing:
         if told not in self.told and len(self.told) < MOST_WARNINGS:
             self.told.add(told)
             log.warning("look at this provider's prices", provider=self.provider, because=what)
+
+
+def output_price(job: LlmJob, bound: Decimal, least: Decimal) -> Decimal | None:
+    """What one output token less certainly takes off the bound, known from the bound with one token only.
+
+    Nobody asks it of a job that may not be cut down.
+    """
+    output = job.max_output_tokens
+    if output == 1 or job.min_output_tokens is None:
+        return None
+    smallest = Decimal(1).scaleb(-MONEY_DIGITS)
+    return max(((bound - least - smallest) / (output - 1)).quantize(smallest, ROUND_FLOOR), ZERO)

@@ -10,6 +10,7 @@ from uuid import UUID
 
 import structlog
 
+from commands.gathering import Gathering
 from domain.errors import Unavailable
 from domain.following import JobQueue, Leases
 from domain.llm_jobs import LlmJob
@@ -17,7 +18,6 @@ from domain.log import StoredEvent
 from domain.projects import Project
 from streams.dispatcher.attempt import AttemptRun, Spending
 from streams.dispatcher.targets import NEWS
-from streams.gathering import Gathering
 
 LOOKS = (0.02, 0.05, 0.1, 0.2, 0.5)
 """Pauses after news: the queue's read model follows the log a moment later, so one look is not enough."""

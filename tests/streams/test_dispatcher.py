@@ -116,15 +116,39 @@ async def test_a_cancel_between_admission_and_call_sends_nothing_and_frees_the_h
     assert (shop.budget.settled, shop.budget.held) == (0, 0)
 
 
-async def test_a_job_cancelled_right_behind_its_admission_is_not_sent(shop: Workshop) -> None:
+async def test_a_job_cancelled_right_behind_its_admission_is_not_sent_by_a_worker_that_has_heard_of_it(
+    shop: Workshop,
+) -> None:
+    job = await shop.queue_job()
+    async with shop.worker() as worker:
+
+        async def cancel(command: Command) -> None:
+            if isinstance(command, AdmitLlmJob):
+                await shop.story.given(CancelLlmJob(job_id=job, reason="enough"))
+                while not ((attempt := worker._running[job]) and attempt._aborted):
+                    await asyncio.sleep(0.01)
+
+        shop.door.behind = cancel
+        shop.model.go.set()
+        await shop.until("llm_job.late_usage")
+    assert shop.job(job).status == "cancelled"
+    assert not shop.model.asked
+    assert (shop.budget.settled, shop.budget.held) == (0, 0)
+
+
+async def test_behind_an_admission_that_is_answered_once_more_the_log_is_asked_what_happened_since(
+    shop: Workshop,
+) -> None:
     job = await shop.queue_job()
     attempt = await shop.attempt(job)
 
-    async def cancel(command: Command) -> None:
+    async def lose_the_first_answer(command: Command) -> None:
         if isinstance(command, AdmitLlmJob):
+            shop.door.before = None
+            await attempt._send(command, f"admit|{job}|{attempt.job.version}")
             await shop.story.given(CancelLlmJob(job_id=job, reason="enough"))
 
-    shop.door.behind = cancel
+    shop.door.before = lose_the_first_answer
     shop.model.go.set()
     await attempt.run()
     assert shop.job(job).status == "cancelled"

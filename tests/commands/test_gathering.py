@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
+from commands.gathering import Gathering
 from domain.errors import Unavailable
-from streams.gathering import Gathering
 
 
 class Source:
