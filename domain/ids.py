@@ -111,6 +111,21 @@ def _scopes_of(
     return found
 
 
+@lru_cache(4096)
+def budget_ids(
+    project_id: UUID | None,
+    phase: str | None,
+    agent: UUID | None,
+    *,
+    provider: str | None = None,
+    model: str | None = None,
+    key_id: UUID | None = None,
+) -> Sequence[UUID]:
+    """The budgets of every scope that pays for a job, in the order of `scopes_of`."""
+    scopes = scopes_of(project_id, phase, agent, provider=provider, model=model, key_id=key_id)
+    return tuple(map(budget_id, scopes))
+
+
 def job_id(agent: UUID, run: int, attempt: int) -> UUID:
     """The LLM job of one attempt of one run of an agent."""
     return derived_id("llm-job", agent, run, attempt)

@@ -20,7 +20,8 @@ from domain.log import EPOCH, StoredEvent
 
 # Two statements in one message of the simple protocol: one round trip, no pipeline to keep in step. psycopg's pipeline
 # ends with Sync and Flush, and a Flush that arrives after ReadyForQuery switches the server's idle-in-transaction
-# timer off: the lock of a stalled holder would never be freed.
+# timer off: the lock of a stalled holder would never be freed. No two of these texts are the same: `prepare=False`, or
+# psycopg would remember them.
 _OPEN: Final = "begin; select open_batch({command_ids}, {stream_ids}, {after}, {most})::text"
 _LOAD: Final = "select newer_events({stream_ids}, {after}, {most})::text"
 _COMMIT: Final = "select append_batch({events}, {commands}); commit"
@@ -158,13 +159,13 @@ class PostgresBatch:
         """One round trip: insert, remember the command ids, commit."""
         new_events, new_commands = _json(map(_event_row, events)), _json(map(_command_row, commands))
         with _lost_when_away():
-            await self._connection.execute(_filled(_COMMIT, events=new_events, commands=new_commands))
+            await self._connection.execute(_filled(_COMMIT, events=new_events, commands=new_commands), prepare=False)
         self.ended = True
 
     async def _ask(self, query: LiteralString, **values: str) -> Any:
         """The JSON that the last statement answers."""
         with _lost_when_away():
-            cursor = await self._connection.execute(_filled(query, **values))
+            cursor = await self._connection.execute(_filled(query, **values), prepare=False)
             while cursor.nextset():
                 pass
             row = await cursor.fetchone()

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 from uuid import UUID
 
 import orjson
@@ -56,22 +56,26 @@ class JobsOrder:
         )
 
 
+ANSWER: Final = ModelReply(
+    text="At once.",
+    model=MODEL,
+    response_id="instant",
+    finish_reason="stop",
+    usage=Usage.simple(MODEL, input_tokens=5, output_tokens=2),
+)
+CONDITIONS: Final = Conditions(reading=frozenset({"input"}))
+
+
 class Instant:
-    """A model in this very process that answers without thinking."""
+    """A model in this very process that answers without thinking, and the same to everybody: it is not measured."""
 
     async def get(self, provider: str, project_id: UUID | None = None) -> LanguageModel:  # noqa: ARG002 -- it is all of them
         """Itself."""
         return self
 
-    async def stream(self, request: ModelRequest) -> AsyncGenerator[TextDelta | ModelReply, None]:
+    async def stream(self, request: ModelRequest) -> AsyncGenerator[TextDelta | ModelReply, None]:  # noqa: ARG002 -- whatever it is
         yield TextDelta("At once.")
-        yield ModelReply(
-            text="At once.",
-            model=request.model,
-            response_id="instant",
-            finish_reason="stop",
-            usage=Usage.simple(request.model, input_tokens=5, output_tokens=2),
-        )
+        yield ANSWER
 
     async def complete(self, request: ModelRequest) -> ModelReply:
         async for piece in self.stream(request):
@@ -81,7 +85,7 @@ class Instant:
 
     def conditions(self, request: ModelRequest) -> Conditions:  # noqa: ARG002 -- asks for nothing special
         """It has no cache."""
-        return Conditions(reading=frozenset({"input"}))
+        return CONDITIONS
 
     async def aclose(self) -> None:
         """Nothing is open."""

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BaseModel
 
 from commands.work import UnitOfWork
 from domain.errors import Refused
-from domain.ids import budget_id, scopes_of
+from domain.ids import budget_ids
 from domain.llm_jobs import LlmJob
 from domain.values import Code, Slug
 
@@ -44,9 +44,8 @@ class OfJob(BaseModel):
 
     def streams(self) -> tuple[UUID, ...]:
         """The job, those that it belongs to, and every budget that may pay."""
-        scopes = scopes_of(self.project_id, self.phase, self.agent_id)
         known = filter(None, (self.job_id, self.project_id, self.agent_id))
-        return (*known, *(budget_id(scope) for scope in scopes))
+        return (*known, *budget_ids(self.project_id, self.phase, self.agent_id))
 
     def job(self, work: UnitOfWork) -> LlmJob:
         """The job, when its text is sealed under the right key."""

@@ -17,7 +17,7 @@ from domain.agents import Agent
 from domain.budgets import Budget, CostRules, CostSettings
 from domain.charges import Charge, Shortfall, Tokens
 from domain.errors import Refused
-from domain.ids import attempt_id, budget_id, cost_settings_id, provider_health_id, scopes_of
+from domain.ids import attempt_id, budget_ids, cost_settings_id, provider_health_id
 from domain.kernel import Aggregate
 from domain.llm_jobs import Attempt, HeldAmount, LlmJob
 from domain.pricing import RateId
@@ -47,8 +47,7 @@ class AdmitLlmJob(OfJob, Command, permission="llm_jobs.work"):
 
     def streams(self) -> tuple[UUID, ...]:
         """Whatever the job needs, and what its provider and its model may spend."""
-        narrower = scopes_of(None, None, None, provider=self.provider, model=self.model)
-        paying = (budget_id(each) for each in narrower)
+        paying = budget_ids(None, None, None, provider=self.provider, model=self.model)
         return (*super().streams(), *paying, cost_settings_id(), provider_health_id(self.provider))
 
     def charge(self, output: int) -> Charge:
@@ -186,7 +185,7 @@ def _turn_away(lack: Shortfall, command: AdmitLlmJob, job: LlmJob, rules: CostRu
 
 def _paying(job: LlmJob, command: AdmitLlmJob, work: UnitOfWork) -> list[Budget]:
     """The open budgets that pay for a job, the widest first, when its project and its agent still want it."""
-    scopes = scopes_of(
+    ids = budget_ids(
         job.project_id,
         job.phase,
         job.agent_id,
@@ -194,7 +193,6 @@ def _paying(job: LlmJob, command: AdmitLlmJob, work: UnitOfWork) -> list[Budget]
         model=command.model,
         key_id=job.key_id,
     )
-    ids = [budget_id(scope) for scope in scopes]
     above: list[UUID] = [each for each in (job.project_id, job.agent_id) if each]
     work.find_all(Aggregate, [*above, *ids])
     if job.project_id:

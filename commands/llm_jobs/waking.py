@@ -9,7 +9,7 @@ from uuid import UUID
 from commands.work import UnitOfWork
 from domain.agents import Agent
 from domain.budgets import Budget
-from domain.ids import budget_id, scopes_of
+from domain.ids import budget_ids
 from domain.kernel import Aggregate
 from domain.llm_jobs import LlmJob
 from domain.projects import Project
@@ -43,10 +43,9 @@ class Woken:
         """Those that may go on because this job, which was to be admitted next, no longer takes any room."""
         if job.status != "queued":
             return []
-        scopes = scopes_of(
+        ids = budget_ids(
             job.project_id, job.phase, job.agent_id, provider=job.provider, model=job.model, key_id=job.key_id
         )
-        ids = [budget_id(scope) for scope in scopes]
         budgets = [each for each in work.find_all(Budget, ids).values() if each and each.parked]
         return [cls.of(each, work) for each in budgets]
 
