@@ -204,7 +204,9 @@ class Audit:
         if life.cost is None and not life.settled and not life.released:
             return  # still held: what is left over at the end is found as such
         right = life.cost == (life.bound if life.estimated else charged)
-        if not (right or (life.cost is None and entry["behaviour"] in FREE)):
+        # Nothing, or nothing any more: a refusal that was told after its hold had expired takes the estimate back.
+        free = entry["behaviour"] in FREE and not life.cost
+        if not (right or free):
             self._verdict.found(
                 "miscounted",
                 f"attempt {attempt}, {entry['behaviour']}: cost {life.cost}, charged {charged}, bound {life.bound}",

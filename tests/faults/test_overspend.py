@@ -1,7 +1,10 @@
 """Slices of the campaigns about money: nothing is overspent, lost or free, whoever is killed; bugs are caught."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
@@ -11,6 +14,7 @@ from faults.overspend.campaign import Campaign, control, run
 from faults.overspend.ground import Ground, prepared
 from faults.overspend.plan import Plan
 from faults.overspend.plants import EXPOSED_BY
+from faults.overspend.verdict import Audit, Life, Verdict
 
 pytestmark = pytest.mark.process
 SLICE = Campaign(seed=7, jobs=120, workers=2, worker_kills=2, stalls=1)
@@ -59,3 +63,23 @@ def test_a_seed_always_means_the_same() -> None:
     one, other = Plan.of(3, 50), Plan.of(3, 50)
     assert one == other
     assert one.steps != Plan.of(4, 50).steps
+
+
+@pytest.mark.parametrize(
+    ("habit", "cost", "released", "fine"),
+    [
+        ("busy", None, True, True),
+        ("busy", "0", False, True),  # told after its hold had expired: the estimate was taken back
+        ("busy", "0.5", False, False),
+        ("answer", "0", False, False),
+        ("answer", None, True, False),
+    ],
+)
+def test_only_what_was_refused_may_cost_nothing(habit: str, cost: str | None, *, released: bool, fine: bool) -> None:
+    at, verdict = datetime(2026, 1, 1, tzinfo=UTC), Verdict()
+    audit = Audit(verdict, [])
+    paid = None if cost is None else Decimal(cost)
+    audit.lives["a"] = Life(UUID(int=1), at, Decimal(1), held_at=at, cost=paid, released=released)
+    told = {"prompt_tokens": 5, "completion_tokens": 2} if habit == "answer" else None
+    audit.requests([{"attempt_id": "a", "at": at.timestamp() + 1, "behaviour": habit, "told": told}])
+    assert (not verdict.counts["miscounted"]) == fine

@@ -125,7 +125,7 @@ async def test_a_job_cancelled_right_behind_its_admission_is_not_sent_by_a_worke
         async def cancel(command: Command) -> None:
             if isinstance(command, AdmitLlmJob):
                 await shop.story.given(CancelLlmJob(job_id=job, reason="enough"))
-                while not ((attempt := worker._running[job]) and attempt._aborted):
+                while not ((attempt := worker._running[job]) and attempt._aborted):  # noqa: ASYNC110 -- it tells nobody
                     await asyncio.sleep(0.01)
 
         shop.door.behind = cancel
