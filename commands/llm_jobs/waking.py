@@ -39,15 +39,16 @@ class Woken:
             idle |= found
 
     @classmethod
-    def behind(cls, job: LlmJob, work: UnitOfWork) -> list[Self]:
-        """Those that may go on because this job, which was to be admitted next, no longer takes any room."""
+    def behind(cls, job: LlmJob, work: UnitOfWork, *, but: Budget | None = None) -> list[Self]:
+        """Those that may go on because this job, which was to be admitted next, no longer takes any room.
+
+        But for those that wait for one budget, where it would have found none.
+        """
         if job.status != "queued":
             return []
-        scopes = scopes_of(
-            job.project_id, job.phase, job.agent_id, provider=job.provider, model=job.model, key_id=job.key_id
-        )
+        scopes = scopes_of(job.project_id, job.phase, job.agent_id, **dict(job.target), key_id=job.key_id)
         ids = [budget_id(scope) for scope in scopes]
-        budgets = [each for each in work.find_all(Budget, ids).values() if each and each.parked]
+        budgets = [each for each in work.find_all(Budget, ids).values() if each and each.parked and each is not but]
         return [cls.of(each, work) for each in budgets]
 
     def resume(self) -> None:
