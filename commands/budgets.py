@@ -122,7 +122,7 @@ def open_budget(command: OpenBudget, work: UnitOfWork) -> None:
     if known is None:
         work.add(Budget(id=stream, scope=scope, project_id=scope.project_id, limit=command.limit, **dict(terms)))
     elif known.is_open:
-        known.add_limit(command.limit, terms)
+        known.add_limit(command.limit, terms, work.now)
     else:
         known.reopen(command.limit, terms, work.now)
 

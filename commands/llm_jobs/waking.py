@@ -14,6 +14,9 @@ from domain.kernel import Aggregate
 from domain.llm_jobs import LlmJob
 from domain.projects import Project
 
+MOST_AT_ONCE = 200
+"""Jobs that one append wakes; where more fit, its first event asks for the next ones."""
+
 
 @dataclass(frozen=True, slots=True)
 class Woken:
@@ -21,6 +24,8 @@ class Woken:
 
     budget: Budget
     jobs: Sequence[LlmJob]
+    more: bool
+    """Whether others fit as well."""
     now: datetime
 
     @classmethod
@@ -32,10 +37,11 @@ class Woken:
         """
         idle = set[UUID]()
         while True:
-            jobs = work.get_all(LlmJob, budget.resumable(work.now, idle))
+            fitting = budget.resumable(work.now, idle)
+            jobs = work.get_all(LlmJob, fitting[:MOST_AT_ONCE])
             found = _idle(budget, jobs, work)
             if found <= idle:
-                return cls(budget, jobs, work.now)
+                return cls(budget, jobs, len(fitting) > len(jobs), work.now)
             idle |= found
 
     @classmethod
@@ -53,10 +59,11 @@ class Woken:
 
     def resume(self) -> None:
         """Back to the queue; whoever was cancelled meanwhile is only forgotten."""
-        for job in self.jobs:
+        for number, job in enumerate(self.jobs):
             if job.parked_on == self.budget.id:
                 job.resume(self.budget.id)
-            self.budget.unpark(job.id, self.now)
+            # Not the last one: that tells when the next window ends.
+            self.budget.unpark(job.id, self.now, more=self.more and number == 0)
 
 
 def _idle(budget: Budget, jobs: Iterable[LlmJob], work: UnitOfWork) -> set[UUID]:

@@ -155,6 +155,17 @@ async def test_several_limits_of_one_scope_hold_together(story: Story) -> None:
     assert check(story.events) == []
 
 
+async def test_a_limit_that_comes_while_jobs_wait_wakes_them_at_the_end_of_its_window(story: Story) -> None:
+    one, two = story.id(1), story.id(2)
+    await story.given(opened("0"), queue(one), queue(two), admit(one, "2"), admit(two, "1"))
+    await story.when(opened("2", window=DAY))
+    _, told = story.then("budget.limit_added", "budget.job_parked")
+    assert (told["job_id"], told["requested"], told["rolls_at"]) == (str(two), "1", MIDNIGHT)
+    assert list(story.state(Budget, EVERYTHING).parked) == [one, two]
+    await story.when(opened("1", window=Window(kind="week"), hard=False))
+    story.then("budget.limit_added")
+
+
 async def test_a_budget_that_opens_again_later_begins_a_new_window(story: Story) -> None:
     job = story.id(1)
     await story.given(opened("1", window=DAY), queue(job), admit(job, "1"), complete(job, "1"))
