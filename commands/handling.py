@@ -134,7 +134,11 @@ class Commands:
                 raise
             return await self.send(bare, caller, expected=expected)
         name = type(command).__name__
-        body = orjson.dumps([name, command.model_dump(mode="json")], option=orjson.OPT_SORT_KEYS)
+        try:
+            body = orjson.dumps([name, command.model_dump(mode="json")], option=orjson.OPT_SORT_KEYS)
+        except TypeError as error:  # orjson's word for both
+            msg = "an integer must fit in 53 bits, and text must be valid Unicode"
+            raise Refused(msg, code="invalid_text") from error
         request = Request(
             command_id=caller.command_id(),
             digest=sealer.fingerprint(body),
