@@ -15,8 +15,8 @@ from domain.budgets import (
     CostSettings,
     KnownZone,
     Percent,
-    Terms,
-    check_whole,
+    rules_of,
+    terms_under,
 )
 from domain.charges import Unit
 from domain.costs import Cost, Paid
@@ -109,14 +109,15 @@ def open_budget(command: OpenBudget, work: UnitOfWork) -> None:
     """A scope has one budget for ever, so that its id needs no look-up."""
     scope = command.scope
     _check_scope(scope, work)
-    check_whole(command.limit, command.unit)
-    settings = work.find(CostSettings, cost_settings_id())
-    rules = settings.rules if settings else CostRules()
-    window, thresholds = command.window, command.thresholds
-    if window.is_calendar and window.time_zone is None:
-        window = window.model_copy(update={"time_zone": rules.time_zone})
-    given = rules.thresholds if thresholds is None else thresholds
-    terms = Terms.of(command.unit, window, given, hard=command.hard, now=work.now)
+    terms = terms_under(
+        rules_of(work.find(CostSettings, cost_settings_id())),
+        command.limit,
+        command.unit,
+        command.window,
+        thresholds=command.thresholds,
+        hard=command.hard,
+        now=work.now,
+    )
     stream = budget_id(scope)
     known = work.find(Budget, stream)
     if known is None:

@@ -14,7 +14,7 @@ from commands.llm_jobs.circuits import Passage
 from commands.llm_jobs.waking import Woken
 from commands.work import UnitOfWork
 from domain.agents import Agent
-from domain.budgets import Budget, CostRules, CostSettings
+from domain.budgets import Budget, CostRules, CostSettings, rules_of
 from domain.charges import Charge, Shortfall, Tokens
 from domain.errors import Refused
 from domain.ids import attempt_id, budget_id, cost_settings_id, provider_health_id, scopes_of
@@ -84,7 +84,7 @@ def admit_llm_job(command: AdmitLlmJob, work: UnitOfWork) -> None:
             code="hold_too_short",
         )
     passage = Passage.of(job, Target(provider=command.provider, model=command.model), work)
-    rules = _rules(work)
+    rules = rules_of(work.find(CostSettings, cost_settings_id()))
     budgets = _paying(job, command, work)
     output = command.output_bound
     charge = command.charge(output)
@@ -134,11 +134,6 @@ def deny_llm_job(command: DenyLlmJob, work: UnitOfWork) -> None:
     job.deny(command.attempt, kind=command.kind, note=command.note(work), target=command.target)
     for each in behind:
         each.resume()
-
-
-def _rules(work: UnitOfWork) -> CostRules:
-    settings = work.find(CostSettings, cost_settings_id())
-    return settings.rules if settings else CostRules()
 
 
 def _lack(budgets: Sequence[Budget], charge: Charge, work: UnitOfWork) -> Shortfall | None:
