@@ -393,6 +393,24 @@ async def test_a_window_never_changes_under_a_limit() -> None:
         ChangeBudgetLimit.model_validate({"budget_id": str(EVERYTHING), "limit": "1", "window": {"kind": "week"}})
 
 
+async def test_another_window_in_mid_window_counts_what_is_let_out_from_then_on(story: Story) -> None:
+    one, two = story.id(1), story.id(2)
+    await story.given(opened("5", window=DAY), queue(one), queue(two), admit(one, "2"))
+    await story.given(opened("3", window=Window(kind="week", time_zone="UTC")), admit(two, "1"))
+    await story.given(complete(one, "1.5"))
+    await story.when(CloseBudget(budget_id=EVERYTHING, name="usd-day-europe-berlin"))
+    story.then("budget.limit_removed")
+    await story.given(complete(two, "0.5"))
+    found = story.state(Budget, EVERYTHING)
+    assert [(each.name, each.settled, each.held) for each in found.limits.values()] == [
+        ("usd-week-utc", usd("0.5"), usd(0))
+    ]
+    await story.given(opened("5", window=DAY))
+    assert story.state(Budget, EVERYTHING).limits["usd-day-europe-berlin"].settled == 0
+    assert not found.holds
+    assert check(story.events) == []
+
+
 async def test_a_settlement_of_an_unknown_attempt_counts_nothing(story: Story) -> None:
     job = story.id(1)
     await story.given(opened("1"), queue(job))
