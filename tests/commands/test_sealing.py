@@ -27,6 +27,7 @@ from domain.agents import PERMANENT
 from domain.errors import NotFound, Refused
 from domain.ids import agent_id, library_agent_id
 from domain.llm_jobs import REASONS, reason_of
+from domain.llm_jobs.routing import MOVES
 from domain.values import Text
 from tests.commands.projects_stage import an_agent, build, statuses
 from tests.commands.reviewing import answer, resolve, reviewed, the_checkpoint
@@ -102,6 +103,7 @@ async def test_whatever_a_provider_says_the_failure_is_recorded(
 
 def test_every_kind_that_is_final_has_its_sentence() -> None:
     assert set(REASONS) >= PERMANENT
+    assert {kind for kind, move in MOVES.items() if move == "leave"} <= PERMANENT
     assert reason_of("something_new") == "the attempt failed: something new"
 
 
