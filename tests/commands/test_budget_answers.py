@@ -178,6 +178,14 @@ async def test_a_budget_that_opens_again_later_begins_a_new_window(story: Story)
     assert check(story.events) == []
 
 
+async def test_zones_on_both_sides_of_greenwich_have_limits_of_their_own(story: Story) -> None:
+    west, east = (Window(kind="day", time_zone=f"Etc/GMT{side}5") for side in "+-")
+    await story.given(opened("1", window=west))
+    await story.when(opened("1", window=east))
+    assert story.then("budget.limit_added")[0]["name"] == "usd-day-etc-gmt-5"
+    assert story.state(Budget, EVERYTHING).first.name == "usd-day-etc-gmt-plus-5"
+
+
 # --- tokens, soft limits, scopes ---
 
 
