@@ -1,5 +1,6 @@
 """What may be asked of budgets: open, change and close them; count what nobody reported in time."""
 
+from functools import partial
 from typing import Annotated, Literal
 from uuid import UUID
 
@@ -21,7 +22,7 @@ from domain.budgets import (
 from domain.charges import Unit
 from domain.costs import Cost, Paid
 from domain.errors import NotFound, Refused
-from domain.identity.access_keys import AccessKey
+from domain.identity.access_keys import AccessKey, check_first
 from domain.ids import Scope, budget_id, cost_id, cost_settings_id
 from domain.kernel import Aggregate
 from domain.llm_jobs import LlmJob
@@ -136,7 +137,7 @@ def _check_scope(scope: Scope, work: UnitOfWork) -> None:
         said = " and ".join(wanted) or "nothing else"
         raise Refused(f"a budget of scope {scope.kind} names {said}", code="invalid_scope")
     if scope.key_id:
-        work.get(AccessKey, scope.key_id)
+        check_first(work.get(AccessKey, scope.key_id), partial(work.get, AccessKey))
     if scope.project_id is None:
         return
     project = work.get(Project, scope.project_id)

@@ -83,7 +83,7 @@ class Principal:
     actor: str
     permissions: frozenset[str]
     key_id: UUID | None = None
-    """The access key that it came with."""
+    """The access key that it came with; after rotations the first of its line."""
 
     def may(self, permission: str) -> bool:
         """Whether it holds this permission."""

@@ -5,7 +5,7 @@ from decimal import Decimal
 import pytest
 
 from commands.budgets import ChangeBudgetLimit, CloseBudget, ExpireHold, OpenBudget
-from commands.llm_jobs import LoseAttempt, ResumeParkedJobs, waking
+from commands.llm_jobs import LoseAttempt, ResumeParkedJobs
 from domain.budgets import Budget, budget
 from domain.costs import Cost
 from domain.errors import Conflict, NotFound, Refused
@@ -297,23 +297,6 @@ async def test_room_in_a_budget_wakes_jobs_only_where_some_wait(story: Story) ->
     story.then("budget.job_unparked", "llm_job.resumed")
     await story.when(woken[0])
     story.then_refused(Refused, code="not_due")
-
-
-async def test_more_jobs_than_one_append_carries_are_woken_one_part_after_another(
-    story: Story, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(waking, "MOST_AT_ONCE", 2)
-    jobs = [story.id(n) for n in range(5)]
-    await story.given(opened("0"), *map(queue, jobs), *(admit(job, "1") for job in jobs))
-    await story.given(ChangeBudgetLimit(budget_id=EVERYTHING, limit=usd(5)))
-    asked, left = 0, []
-    for stored in story.events:
-        for command in resume_parked_jobs(load_event(stored), stored):
-            await story.given(command)
-            asked += 1
-            left.append(len(story.state(Budget, EVERYTHING).parked))
-    assert (asked, left) == (3, [3, 1, 0])
-    assert {story.state(LlmJob, job).status for job in jobs} == {"queued"}
 
 
 async def test_a_cached_budget_survives_its_snapshot(story: Story) -> None:
