@@ -235,6 +235,20 @@ async def test_a_provider_and_a_model_have_budgets_of_their_own(story: Story, sc
     assert parked["scope"].startswith(f"{scope.kind} scripted")
 
 
+@pytest.mark.parametrize("model", ["scripted-small-20261101", "scripted-small-2026-11-01", "scripted-small@20261101"])
+async def test_a_dated_snapshot_of_a_model_is_limited_with_it(story: Story, model: str) -> None:
+    job = story.id(1)
+    whole, own = (Scope(kind="model", provider="scripted", model=each) for each in ("scripted-small", model))
+    await story.given(opened("1", scope=whole), opened("3", scope=own), queue(job, model=model))
+    await story.when(admit(job, "2", model=model))
+    parked, _ = story.then("llm_job.parked", "budget.job_parked")
+    assert parked["budget_id"] == str(budget_id(whole))
+    await story.given(ChangeBudgetLimit(budget_id=budget_id(whole), limit=usd(2)))
+    await story.given(ResumeParkedJobs(budget_id=budget_id(whole)), admit(job, "2", model=model))
+    assert [money(story, budget_id(each))[1] for each in (whole, own)] == [usd(2), usd(2)]
+    assert check(story.events) == []
+
+
 async def test_the_key_of_whoever_asks_has_a_budget(story: Story) -> None:
     key, mine, other = access_key_id("0" * 64), story.id(1), story.id(2)
     scope = Scope(kind="key", key_id=key)
