@@ -9,11 +9,12 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from uuid import UUID
 
 from commands.handling import Principal
 from domain.identity.access_keys import AccessKey
 from domain.identity.tokens import KnownToken, parse_token
-from domain.kernel import evolve
+from domain.kernel import evolve, load_event
 from domain.log import LogReader
 
 REMEMBERED_SECONDS = 1.0
@@ -63,6 +64,8 @@ class Authenticator:
         self._reader = reader
         self._now = now
         self._known: OrderedDict[bytes, _Known] = OrderedDict()
+        self._replaced: dict[UUID, UUID | None] = {}
+        """What keys that were rotated had replaced themselves; it never changes."""
 
     async def __call__(self, token: str) -> Principal | None:
         """The principal; None for a token that is mistyped, unknown, expired or revoked."""
@@ -92,4 +95,16 @@ class Authenticator:
         if key is None or not hmac.compare_digest(key.key_hash, shown.key_hash) or key.revoked_by is not None:
             return _Known(None, None, until)
         actor = f"{key.label[:_ACTOR_LABEL]} ({prefix})"
-        return _Known(Principal(actor, frozenset(key.permissions), shown.key_id), key.expires_at, until)
+        first = await self._first(shown.key_id, key.replaces)
+        return _Known(Principal(actor, frozenset(key.permissions), first), key.expires_at, until)
+
+    async def _first(self, key_id: UUID, replaces: UUID | None) -> UUID:
+        """The key that this one goes back to, rotation by rotation: by that its holder stays limited and told of."""
+        while replaces is not None:
+            key_id = replaces
+            if key_id not in self._replaced:
+                issued = load_event((await self._reader.read_stream(key_id))[0])
+                assert isinstance(issued, AccessKey.Issued)  # noqa: S101 -- as every key begins
+                self._replaced[key_id] = issued.replaces
+            replaces = self._replaced[key_id]
+        return key_id

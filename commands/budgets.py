@@ -1,5 +1,6 @@
 """What may be asked of budgets: open, change and close them; count what nobody reported in time."""
 
+from functools import partial
 from typing import Annotated, Literal
 from uuid import UUID
 
@@ -15,13 +16,13 @@ from domain.budgets import (
     CostSettings,
     KnownZone,
     Percent,
-    Terms,
-    check_whole,
+    rules_of,
+    terms_under,
 )
 from domain.charges import Unit
 from domain.costs import Cost, Paid
 from domain.errors import NotFound, Refused
-from domain.identity.access_keys import AccessKey
+from domain.identity.access_keys import AccessKey, check_first
 from domain.ids import Scope, budget_id, cost_id, cost_settings_id
 from domain.kernel import Aggregate
 from domain.llm_jobs import LlmJob
@@ -109,20 +110,21 @@ def open_budget(command: OpenBudget, work: UnitOfWork) -> None:
     """A scope has one budget for ever, so that its id needs no look-up."""
     scope = command.scope
     _check_scope(scope, work)
-    check_whole(command.limit, command.unit)
-    settings = work.find(CostSettings, cost_settings_id())
-    rules = settings.rules if settings else CostRules()
-    window, thresholds = command.window, command.thresholds
-    if window.is_calendar and window.time_zone is None:
-        window = window.model_copy(update={"time_zone": rules.time_zone})
-    given = rules.thresholds if thresholds is None else thresholds
-    terms = Terms.of(command.unit, window, given, hard=command.hard, now=work.now)
+    terms = terms_under(
+        rules_of(work.find(CostSettings, cost_settings_id())),
+        command.limit,
+        command.unit,
+        command.window,
+        thresholds=command.thresholds,
+        hard=command.hard,
+        now=work.now,
+    )
     stream = budget_id(scope)
     known = work.find(Budget, stream)
     if known is None:
         work.add(Budget(id=stream, scope=scope, project_id=scope.project_id, limit=command.limit, **dict(terms)))
     elif known.is_open:
-        known.add_limit(command.limit, terms)
+        known.add_limit(command.limit, terms, work.now)
     else:
         known.reopen(command.limit, terms, work.now)
 
@@ -135,7 +137,7 @@ def _check_scope(scope: Scope, work: UnitOfWork) -> None:
         said = " and ".join(wanted) or "nothing else"
         raise Refused(f"a budget of scope {scope.kind} names {said}", code="invalid_scope")
     if scope.key_id:
-        work.get(AccessKey, scope.key_id)
+        check_first(work.get(AccessKey, scope.key_id), partial(work.get, AccessKey))
     if scope.project_id is None:
         return
     project = work.get(Project, scope.project_id)

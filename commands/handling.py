@@ -87,7 +87,7 @@ class Principal:
     actor: str
     permissions: frozenset[str]
     key_id: UUID | None = None
-    """The access key that it came with."""
+    """The access key that it came with; after rotations the first of its line."""
 
     def may(self, permission: str) -> bool:
         """Whether it holds this permission."""
@@ -138,7 +138,11 @@ class Commands:
                 raise
             return await self.send(bare, caller, expected=expected)
         name = type(command).__name__
-        body = orjson.dumps([name, command.fields()], option=orjson.OPT_SORT_KEYS)
+        try:
+            body = orjson.dumps([name, command.fields()], option=orjson.OPT_SORT_KEYS)
+        except TypeError as error:  # orjson's word for both
+            msg = "an integer must fit in 53 bits, and text must be valid Unicode"
+            raise Refused(msg, code="invalid_text") from error
         request = Request(
             command_id=caller.command_id(),
             digest=sealer.fingerprint(body),

@@ -5,7 +5,7 @@ from functools import lru_cache
 from typing import Literal
 from uuid import UUID
 
-from domain.values import ModelName, Slug, Value, derived_id
+from domain.values import ModelName, Slug, Value, derived_id, snapshot_of
 
 ScopeKind = Literal["global", "provider", "model", "key", "project", "phase", "agent"]
 
@@ -98,8 +98,8 @@ def _scopes_of(
     found = [Scope(kind="global")]
     if provider:
         found.append(Scope(kind="provider", provider=provider))
-        if model:
-            found.append(Scope(kind="model", provider=provider, model=model))
+        names = filter(None, (model and snapshot_of(model), model))
+        found += [Scope(kind="model", provider=provider, model=each) for each in names]
     if key_id:
         found.append(Scope(kind="key", key_id=key_id))
     if project_id:

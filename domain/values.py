@@ -1,5 +1,6 @@
 """Words that every context shares: money, instants, names, sealed text."""
 
+import re
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from hashlib import sha1
@@ -104,6 +105,15 @@ Name = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=ON
 """One line of plain text that stays readable in the log: never personal data."""
 ModelName = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=ONE_LINE)]
 """A model as its provider calls it: `gpt-5.1-mini`, `meta-llama/llama-4`."""
+_DATED = re.compile(r"(.+?)[-@](?:\d{8}|\d{4}-\d{2}-\d{2})")
+
+
+def snapshot_of(model: str) -> str | None:
+    """The name behind a dated snapshot, as OpenAI and Anthropic spell it: its price and its budgets are the name's."""
+    dated = _DATED.fullmatch(model)
+    return dated[1] if dated else None
+
+
 Code = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
 """A reason as programs compare it: `timeout`, `checkpoint_expired`."""
 Sealed = Annotated[str, StringConstraints(pattern=r"^s1\.[0-9a-f]{32}\.[A-Za-z0-9_-]+$")]

@@ -14,7 +14,7 @@ from commands.llm_jobs.circuits import Passage
 from commands.llm_jobs.waking import Woken
 from commands.work import UnitOfWork
 from domain.agents import Agent
-from domain.budgets import Budget, CostRules, CostSettings
+from domain.budgets import Budget, CostRules, CostSettings, rules_of
 from domain.charges import Charge, Shortfall, Tokens
 from domain.errors import Refused
 from domain.ids import attempt_id, budget_ids, cost_settings_id, provider_health_id
@@ -83,16 +83,18 @@ def admit_llm_job(command: AdmitLlmJob, work: UnitOfWork) -> None:
             code="hold_too_short",
         )
     passage = Passage.of(job, Target(provider=command.provider, model=command.model), work)
-    rules = _rules(work)
+    rules = rules_of(work.find(CostSettings, cost_settings_id()))
     budgets = _paying(job, command, work)
     output = command.output_bound
     charge = command.charge(output)
     lack = _lack(budgets, charge, work)
-    if lack and (less := _shaped(command, job, budgets, rules, work)):
-        output, charge = less, command.charge(less)
-    elif lack:
-        _turn_away(lack, command, job, rules, work)
-        return
+    if lack:
+        least = _least(command, job, rules)
+        if short := _lack(budgets, command.charge(least), work):
+            _turn_away(short, least, command, job, rules, work)
+            return
+        output = _shaped(least, command, job, budgets, work)
+        charge = command.charge(output)
     request = work.text(command.request)
     expires_at = work.now + timedelta(seconds=command.hold_seconds)
     attempt = Attempt(
@@ -133,25 +135,21 @@ def deny_llm_job(command: DenyLlmJob, work: UnitOfWork) -> None:
         each.resume()
 
 
-def _rules(work: UnitOfWork) -> CostRules:
-    settings = work.find(CostSettings, cost_settings_id())
-    return settings.rules if settings else CostRules()
-
-
 def _lack(budgets: Sequence[Budget], charge: Charge, work: UnitOfWork) -> Shortfall | None:
     """Of the first budget that has no room."""
     return next((lack for each in budgets if (lack := each.shortfall(charge, work.now))), None)
 
 
-def _shaped(
-    command: AdmitLlmJob, job: LlmJob, budgets: Sequence[Budget], rules: CostRules, work: UnitOfWork
-) -> int | None:
-    """The most output tokens that every budget has room for, not below what the job needs at least."""
+def _least(command: AdmitLlmJob, job: LlmJob, rules: CostRules) -> int:
+    """The fewest output tokens that the attempt may be cut down to: all of them, where it may not be."""
     least = job.min_output_tokens
-    if least is None or not rules.shape or command.output_price is None or least >= command.output_bound:
-        return None
-    if _lack(budgets, command.charge(least), work):
-        return None
+    if least is None or not rules.shape or command.output_price is None:
+        return command.output_bound
+    return min(least, command.output_bound)
+
+
+def _shaped(least: int, command: AdmitLlmJob, job: LlmJob, budgets: Sequence[Budget], work: UnitOfWork) -> int:
+    """The most output tokens that every budget has room for; there is room for the least."""
     fits, too_many = least, min(command.output_bound, job.max_output_tokens + 1)
     while too_many - fits > 1:
         middle = (fits + too_many) // 2
@@ -162,23 +160,22 @@ def _shaped(
     return fits
 
 
-def _turn_away(lack: Shortfall, command: AdmitLlmJob, job: LlmJob, rules: CostRules, work: UnitOfWork) -> None:
+def _turn_away(
+    lack: Shortfall, least: int, command: AdmitLlmJob, job: LlmJob, rules: CostRules, work: UnitOfWork
+) -> None:
     """Let the job wait, or give it up, as the settings say; whoever waits behind it goes on."""
     budget = work.get(Budget, lack.budget_id)
     target = Target(provider=command.provider, model=command.model)
     then = job.route.after(target) if budget.scope.kind in ("provider", "model") else None
+    parks = then is None and (rules.impossible if lack.is_hopeless else rules.exhausted) == "park"
+    behind = Woken.behind(job, work, but=budget if parks else None)
     if then:  # its own budget is a reason to go elsewhere, not to wait
-        behind = Woken.behind(job, work)
         job.reroute(command.attempt, target, then, kind="budget_exceeded")
-        for each in behind:
-            each.resume()
-        return
-    if (rules.impossible if lack.is_hopeless else rules.exhausted) == "park":
+    elif parks:
         job.park(lack)
-        budget.park(job.id, command.charge(command.output_bound), work.now)
-        return
-    behind = Woken.behind(job, work)
-    job.deny(command.attempt, kind="budget_exceeded", note=None, lack=lack)
+        budget.park(job.id, command.charge(least), work.now)
+    else:
+        job.deny(command.attempt, kind="budget_exceeded", note=None, lack=lack)
     for each in behind:
         each.resume()
 

@@ -205,11 +205,13 @@ class Books:
 
     def pay(self, bill: Billed, amount: Decimal, model: str) -> None:
         """Settle every hold at what the attempt cost, and say line by line why."""
-        used = (bill.usage.input_tokens, bill.usage.output_tokens) if bill.usage else (None, None)
+        estimated = bill.amount is None
+        # Where a cost stands already, an estimate changes nothing of it; so budgets go on counting what it says.
+        usage = None if estimated and self.known else bill.usage
+        used = (usage.input_tokens, usage.output_tokens) if usage else (None, None)
         counted = [each.counted(self.attempt.attempt_id, *used) for each in self.budgets]
         for budget in self.budgets:
             budget.account(self.attempt.attempt_id, amount, *used)
-        estimated = bill.amount is None
         if self.known is None:
             self.work.add(
                 Cost(

@@ -1,6 +1,7 @@
 """Execution settings: choose how many calls may be under way at once, and how projects share the workers."""
 
 from collections import Counter
+from functools import partial
 from typing import Self
 from uuid import UUID
 
@@ -8,6 +9,7 @@ from pydantic import model_validator
 
 from commands.handling import Command, handler
 from commands.work import UnitOfWork
+from domain.identity.access_keys import AccessKey, check_first
 from domain.ids import execution_settings_id
 from domain.llm_jobs import ExecutionRules, ExecutionSettings
 from domain.llm_jobs.settings import (
@@ -68,6 +70,9 @@ class ChangeExecutionSettings(Command, permission="execution_settings.change"):
 @handler
 def change_execution_settings(command: ChangeExecutionSettings, work: UnitOfWork) -> None:
     """They hold for what is admitted from now on; nobody is interrupted."""
+    for key in work.find_all(AccessKey, [each.key_id for each in command.keys]).values():
+        if key:
+            check_first(key, partial(work.get, AccessKey))
     if known := work.find(ExecutionSettings, execution_settings_id()):
         known.change(command.rules())
     else:

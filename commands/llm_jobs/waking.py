@@ -14,6 +14,9 @@ from domain.kernel import Aggregate
 from domain.llm_jobs import LlmJob
 from domain.projects import Project
 
+MOST_AT_ONCE = 200
+"""Jobs that one append wakes; where more fit, its first event asks for the next ones."""
+
 
 @dataclass(frozen=True, slots=True)
 class Woken:
@@ -21,6 +24,8 @@ class Woken:
 
     budget: Budget
     jobs: Sequence[LlmJob]
+    more: bool
+    """Whether others fit as well."""
     now: datetime
 
     @classmethod
@@ -32,29 +37,32 @@ class Woken:
         """
         idle = set[UUID]()
         while True:
-            jobs = work.get_all(LlmJob, budget.resumable(work.now, idle))
+            fitting = budget.resumable(work.now, idle)
+            jobs = work.get_all(LlmJob, fitting[:MOST_AT_ONCE])
             found = _idle(budget, jobs, work)
             if found <= idle:
-                return cls(budget, jobs, work.now)
+                return cls(budget, jobs, len(fitting) > len(jobs), work.now)
             idle |= found
 
     @classmethod
-    def behind(cls, job: LlmJob, work: UnitOfWork) -> list[Self]:
-        """Those that may go on because this job, which was to be admitted next, no longer takes any room."""
+    def behind(cls, job: LlmJob, work: UnitOfWork, *, but: Budget | None = None) -> list[Self]:
+        """Those that may go on because this job, which was to be admitted next, no longer takes any room.
+
+        But for those that wait for one budget, where it would have found none.
+        """
         if job.status != "queued":
             return []
-        ids = budget_ids(
-            job.project_id, job.phase, job.agent_id, provider=job.provider, model=job.model, key_id=job.key_id
-        )
-        budgets = [each for each in work.find_all(Budget, ids).values() if each and each.parked]
+        ids = budget_ids(job.project_id, job.phase, job.agent_id, **dict(job.target), key_id=job.key_id)
+        budgets = [each for each in work.find_all(Budget, ids).values() if each and each.parked and each is not but]
         return [cls.of(each, work) for each in budgets]
 
     def resume(self) -> None:
         """Back to the queue; whoever was cancelled meanwhile is only forgotten."""
-        for job in self.jobs:
+        for number, job in enumerate(self.jobs):
             if job.parked_on == self.budget.id:
                 job.resume(self.budget.id)
-            self.budget.unpark(job.id, self.now)
+            # Not the last one: that tells when the next window ends.
+            self.budget.unpark(job.id, self.now, more=self.more and number == 0)
 
 
 def _idle(budget: Budget, jobs: Iterable[LlmJob], work: UnitOfWork) -> set[UUID]:

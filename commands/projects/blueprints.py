@@ -8,7 +8,7 @@ from commands.projects.definition import GivenInput, OfProject
 from commands.work import UnitOfWork
 from domain.agents import Agent, Definition, Review
 from domain.blueprints import AgentSpec, Blueprint, BudgetLimit
-from domain.budgets import Budget, CostRules, CostSettings, Terms, check_whole
+from domain.budgets import Budget, CostSettings, rules_of, terms_under
 from domain.errors import Refused
 from domain.ids import Scope, agent_id, budget_id, cost_settings_id
 from domain.projects import NewAgent, Project, ProjectSettings, QualitySettings
@@ -74,10 +74,14 @@ def create_project_from_blueprint(command: CreateProjectFromBlueprint, work: Uni
         agents += [_new_agent(spec, phase.name, project_id, work) for spec in phase.agents]
     project.add_agents(agents)
     project.initialize([each.sealed(work) for each in command.inputs])
-    settings = work.find(CostSettings, cost_settings_id())
-    rules = settings.rules if settings else CostRules()
+    rules = rules_of(work.find(CostSettings, cost_settings_id()))
     budgets = [
-        (work.check_new(Budget, budget_id(scope)), scope, each.limit, _terms(each, rules, work))
+        (
+            work.check_new(Budget, budget_id(scope)),
+            scope,
+            each.limit,
+            terms_under(rules, each.limit, each.unit, each.window, now=work.now),
+        )
         for scope, each in command.limits()
     ]
     definitions = [_definition(specs[name], work) for name in project.agents]
@@ -87,14 +91,6 @@ def create_project_from_blueprint(command: CreateProjectFromBlueprint, work: Uni
         work.add(Agent.define(node.agent_id, project_id, node.name, node.phase, definition))
     for stream, scope, limit, terms in budgets:
         work.add(Budget(id=stream, scope=scope, project_id=project_id, limit=limit, **dict(terms)))
-
-
-def _terms(limit: BudgetLimit, rules: CostRules, work: UnitOfWork) -> Terms:
-    window = limit.window
-    if window.is_calendar and window.time_zone is None:
-        window = window.model_copy(update={"time_zone": rules.time_zone})
-    check_whole(limit.limit, limit.unit)
-    return Terms.of(limit.unit, window, rules.thresholds, hard=True, now=work.now)
 
 
 def _check_inputs(command: CreateProjectFromBlueprint) -> None:

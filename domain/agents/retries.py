@@ -13,6 +13,7 @@ PERMANENT = frozenset(
         "deadline_exceeded",
         "erased",
         "invalid_request",
+        "model_not_found",
         "not_kept",
         "output_too_long",
         "price_unknown",

@@ -27,7 +27,7 @@ class Budget(Ledger, Aggregate):
     """
 
     TOPIC = "budget"
-    FOLD = 3
+    FOLD = 4
     Opened = events.Opened
     Reopened = events.Reopened
     LimitAdded = events.LimitAdded
@@ -77,7 +77,7 @@ class Budget(Ledger, Aggregate):
         self.trigger_event(Budget.Reopened, limit=limit, **dict(terms))
         self._announce_thresholds()
 
-    def add_limit(self, limit: Decimal, terms: Terms) -> None:
+    def add_limit(self, limit: Decimal, terms: Terms, now: datetime) -> None:
         self.must_be_open()
         if terms.name in self.limits:
             raise Conflict(
@@ -87,6 +87,8 @@ class Budget(Ledger, Aggregate):
         if len(self.limits) >= LIMITS_MOST:
             raise Refused(f"a budget has at most {LIMITS_MOST} limits: remove one first", code="too_many_limits")
         self.trigger_event(Budget.LimitAdded, limit=limit, **dict(terms))
+        if self.parked and terms.hard and terms.span:  # nobody else says when those that wait may fit under it
+            self.park(*next(reversed(self.parked.items())), now)
 
     def change_limit(self, limit: Decimal, now: datetime, name: str | None = None) -> None:
         self.must_be_open()
@@ -206,11 +208,12 @@ class Budget(Ledger, Aggregate):
             rolls_at=self.next_roll(now, self.limits.values()),
         )
 
-    def unpark(self, job_id: UUID, now: datetime) -> None:
+    def unpark(self, job_id: UUID, now: datetime, *, more: bool = False) -> None:
+        """Let a job go; where `more` fit, the others are to be looked at again at once."""
         if job_id in self.parked:
             others = len(self.parked) > 1
             rolls_at = self.next_roll(now, self.limits.values()) if others else None
-            self.trigger_event(Budget.JobUnparked, job_id=job_id, rolls_at=rolls_at)
+            self.trigger_event(Budget.JobUnparked, job_id=job_id, rolls_at=now if more else rolls_at)
 
     def _adjust(self, attempt_id: UUID, hold: Hold, spent: Charge) -> None:
         tokens = (spent.input_tokens - hold.input_tokens, spent.output_tokens - hold.output_tokens)

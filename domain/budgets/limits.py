@@ -18,7 +18,8 @@ _NOT_SLUG = re.compile(r"[^a-z0-9]+")
 
 def name_of(unit: Unit, window: Window) -> str:
     """What a limit is called: `usd-lifetime`, `total-tokens-day-europe-berlin`; a budget has one of each."""
-    return _NOT_SLUG.sub("-", f"{unit} {window.label}".lower()).strip("-")[:63]
+    # Zones may differ by their sign alone: Etc/GMT+5 and Etc/GMT-5.
+    return _NOT_SLUG.sub("-", f"{unit} {window.label}".lower().replace("+", "-plus-")).strip("-")[:63]
 
 
 class Terms(Value):

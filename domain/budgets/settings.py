@@ -1,14 +1,19 @@
 """Cost settings: what holds for every budget and every admission unless somebody says more."""
 
+from collections.abc import Sequence
+from datetime import datetime
+from decimal import Decimal
 from typing import Annotated, Literal
 from uuid import UUID
 
 from pydantic import Field
 
-from domain.budgets.limits import Percent
+from domain.budgets.ledger import check_whole
+from domain.budgets.limits import Percent, Terms
+from domain.charges import Unit
 from domain.kernel import Aggregate, Created, event
 from domain.values import Value
-from domain.windows import ZoneName
+from domain.windows import Window, ZoneName
 
 Answer = Literal["park", "deny"]
 
@@ -54,3 +59,25 @@ class CostSettings(Aggregate):
     @event(Changed)
     def _changed(self, rules: CostRules) -> None:
         self.rules = rules
+
+
+def rules_of(settings: CostSettings | None) -> CostRules:
+    """The rules that hold: those that somebody chose, or the defaults."""
+    return settings.rules if settings else CostRules()
+
+
+def terms_under(
+    rules: CostRules,
+    limit: Decimal,
+    unit: Unit,
+    window: Window,
+    *,
+    now: datetime,
+    thresholds: Sequence[int] | None = None,
+    hard: bool = True,
+) -> Terms:
+    """The terms of a limit that begins now, with the rules' time zone and thresholds where it names none."""
+    check_whole(limit, unit)
+    if window.is_calendar and window.time_zone is None:
+        window = window.model_copy(update={"time_zone": rules.time_zone})
+    return Terms.of(unit, window, rules.thresholds if thresholds is None else thresholds, hard=hard, now=now)

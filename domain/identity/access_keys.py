@@ -1,6 +1,6 @@
 """Access keys: what a program or a person shows to be let in; known here by their hash alone."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Annotated
 from uuid import UUID
@@ -23,12 +23,13 @@ class AccessKey(Aggregate):
     """Lets its bearer in with some permissions, until it is revoked or its time is over."""
 
     TOPIC = "access_key"
-    FOLD = 1
+    FOLD = 2
     key_hash: Digest
     label: str
     permissions: list[str]
     expires_at: Instant | None
     revoked_by: str | None
+    replaces: UUID | None
     successor: UUID | None
 
     class Issued(Created, type="access_key.issued", private=True):
@@ -66,11 +67,11 @@ class AccessKey(Aggregate):
         label: str,
         permissions: list[str],
         expires_at: datetime | None,
-        replaces: UUID | None,  # noqa: ARG002 -- a field of the event
+        replaces: UUID | None,
         by: str,  # noqa: ARG002 -- a field of the event
     ) -> None:
         self.key_hash, self.label, self.permissions, self.expires_at = key_hash, label, permissions, expires_at
-        self.revoked_by = self.successor = None
+        self.replaces, self.revoked_by, self.successor = replaces, None, None
 
     def admits(self, now: datetime) -> bool:
         """Whether it lets its bearer in at this moment."""
@@ -121,3 +122,16 @@ class AccessKey(Aggregate):
     @event(Revoked)
     def _revoked(self, by: str) -> None:
         self.revoked_by = by
+
+
+def check_first(key: AccessKey, find: Callable[[UUID], AccessKey]) -> None:
+    """Refuse one that has replaced another: its holder is limited, and told of, by the first of them."""
+    first = key
+    while first.replaces:
+        first = find(first.replaces)
+    if first is not key:
+        raise Refused(
+            f"key {key.label!r} has replaced another one, and its holder is limited by that: name {first.id}",
+            code="replaced_key",
+            key_id=first.id,
+        )

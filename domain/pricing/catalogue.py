@@ -1,18 +1,16 @@
 """All price cards together: which price of a model is in force on a day, and why."""
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Final, Literal
 
 from domain.pricing.prices import ModelPrices, PriceCard, PriceUnknown, Quote
+from domain.values import snapshot_of
 
 ANY_MODEL: Final = "*"
 MOST_QUOTES: Final = 4_096
 """So many are remembered: a worker asks for the same few twice with every job."""
-_DATED: Final = re.compile(r"(?P<model>.+?)[-@](\d{8}|\d{4}-\d{2}-\d{2})")
-"""How OpenAI and Anthropic spell the snapshot behind a model's name; its price is the name's."""
 Origin = Literal["shipped", "own", "imported"]
 """A card that came with the release, lay in the data directory's folder, or was imported and approved."""
 
@@ -145,5 +143,5 @@ class Catalogue:
 
 
 def _names(model: str) -> list[str]:
-    snapshot = _DATED.fullmatch(model)
-    return [model, *([snapshot["model"]] if snapshot else []), ANY_MODEL]
+    name = snapshot_of(model)
+    return [model, *([name] if name else []), ANY_MODEL]

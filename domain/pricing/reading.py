@@ -1,5 +1,6 @@
 """Reads a price card that somebody wrote: everything that is wrong with it at once, each with its place and its fix."""
 
+import re
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from difflib import get_close_matches
@@ -10,10 +11,12 @@ from pydantic import ValidationError
 from domain.errors import Refused
 from domain.pricing.prices import ModelPrices, PriceCard
 from domain.pricing.usage import BUCKETS, Standard
+from domain.values import SLUG
 
 MOST: Final = Decimal(10_000)
 """USD for a million tokens, a thousand uses or a minute: above it somebody has mistaken the unit."""
 MOST_MODELS: Final = 1_000
+MOST_FIXES: Final = 9_999
 _RATE: Final = 'a rate is text, USD per million tokens, thousand uses or minute, such as "2.50"; never negative'
 
 
@@ -65,6 +68,13 @@ def _told(found: Mapping[str, Any]) -> str:
 
 
 def _mistakes(card: PriceCard) -> Iterator[str]:
+    if not re.fullmatch(SLUG, card.provider):
+        yield (
+            f"provider: no provider is called {card.provider!r}: write its name as it is registered, small letters, "
+            "digits and hyphens"
+        )
+    if card.fix > MOST_FIXES:
+        yield f"fix: at most {MOST_FIXES}; give the card a later effective_from"
     if len(card.models) > MOST_MODELS:
         yield f"models: at most {MOST_MODELS} in one card; split it"
     named: dict[str, str] = {}

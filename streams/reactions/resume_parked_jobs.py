@@ -1,4 +1,4 @@
-"""When a budget gets room while jobs wait for it, they are resumed."""
+"""When a budget gets room while jobs wait for it, they are resumed, so many at a time."""
 
 from collections.abc import Iterable
 
@@ -22,8 +22,13 @@ GIVES_ROOM = (
 )
 
 
-@reaction(*GIVES_ROOM)
+@reaction(*GIVES_ROOM, Budget.JobUnparked)
 def resume_parked_jobs(happened: Event, stored: StoredEvent) -> Iterable[Command]:
     """Nothing to do where nobody waits: most settlements end here."""
-    if isinstance(happened, GIVES_ROOM) and happened.waiting:
+    if isinstance(happened, GIVES_ROOM):
+        wakes = happened.waiting > 0
+    else:
+        at_once = isinstance(happened, Budget.JobUnparked) and happened.rolls_at
+        wakes = bool(at_once and at_once <= stored.recorded_at)
+    if wakes:
         yield ResumeParkedJobs(budget_id=stored.stream_id)

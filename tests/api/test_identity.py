@@ -39,6 +39,24 @@ async def test_a_key_is_rotated_and_revoked(whole_api: Api) -> None:
     assert shown["id"] not in [each["id"] for each in left]
 
 
+async def test_whoever_rotates_a_key_is_still_limited_as_its_holder(api: Api) -> None:
+    first = (await api.post("/api/auth/keys", {"label": "agent", "permissions": ["llm_jobs.*"]})).json()
+    second = (await api.post(f"/api/auth/keys/{first['id']}/rotate")).json()
+    third = (await api.post(f"/api/auth/keys/{second['id']}/rotate")).json()
+    ask = {"provider": "scripted", "model": "scripted-small", "messages": [{"role": "user", "content": "Hello"}]}
+    for each in (first, second, third):
+        async with api.client(each["token"]) as guest:
+            assert (await guest.post("/api/llm-jobs", json=ask)).is_success
+    queued = [each.payload() for each in await api.events() if each.type == "llm_job.queued"]
+    assert [each["key_id"] for each in queued] == [first["id"]] * 3
+    scope = {"kind": "key", "key_id": third["id"]}
+    refused = problem(await api.http.post("/api/budgets", json={"scope": scope, "limit": "1"}), 422, "replaced_key")
+    assert first["id"] in refused["detail"]
+    slots = {"keys": [{"key_id": third["id"], "most": 1}]}
+    problem(await api.http.put("/api/config/execution", json=slots), 422, "replaced_key")
+    await api.post("/api/budgets", {"scope": {"kind": "key", "key_id": first["id"]}, "limit": "1"})
+
+
 async def test_the_last_key_that_may_do_everything_is_kept(whole_api: Api) -> None:
     api = whole_api
     (owner,) = (await api.get("/api/auth/keys")).json()["items"]

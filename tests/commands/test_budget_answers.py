@@ -166,6 +166,14 @@ async def test_a_budget_that_opens_again_later_begins_a_new_window(story: Story)
     assert check(story.events) == []
 
 
+async def test_zones_on_both_sides_of_greenwich_have_limits_of_their_own(story: Story) -> None:
+    west, east = (Window(kind="day", time_zone=f"Etc/GMT{side}5") for side in "+-")
+    await story.given(opened("1", window=west))
+    await story.when(opened("1", window=east))
+    assert story.then("budget.limit_added")[0]["name"] == "usd-day-etc-gmt-5"
+    assert story.state(Budget, EVERYTHING).first.name == "usd-day-etc-gmt-plus-5"
+
+
 # --- tokens, soft limits, scopes ---
 
 
@@ -225,6 +233,20 @@ async def test_a_provider_and_a_model_have_budgets_of_their_own(story: Story, sc
     parked, _ = story.then("llm_job.parked", "budget.job_parked")
     assert parked["budget_id"] == str(budget_id(scope))
     assert parked["scope"].startswith(f"{scope.kind} scripted")
+
+
+@pytest.mark.parametrize("model", ["scripted-small-20261101", "scripted-small-2026-11-01", "scripted-small@20261101"])
+async def test_a_dated_snapshot_of_a_model_is_limited_with_it(story: Story, model: str) -> None:
+    job = story.id(1)
+    whole, own = (Scope(kind="model", provider="scripted", model=each) for each in ("scripted-small", model))
+    await story.given(opened("1", scope=whole), opened("3", scope=own), queue(job, model=model))
+    await story.when(admit(job, "2", model=model))
+    parked, _ = story.then("llm_job.parked", "budget.job_parked")
+    assert parked["budget_id"] == str(budget_id(whole))
+    await story.given(ChangeBudgetLimit(budget_id=budget_id(whole), limit=usd(2)))
+    await story.given(ResumeParkedJobs(budget_id=budget_id(whole)), admit(job, "2", model=model))
+    assert [money(story, budget_id(each))[1] for each in (whole, own)] == [usd(2), usd(2)]
+    assert check(story.events) == []
 
 
 async def test_the_key_of_whoever_asks_has_a_budget(story: Story) -> None:
@@ -339,6 +361,24 @@ async def test_cost_settings_are_the_defaults_of_new_limits(story: Story) -> Non
 async def test_a_window_never_changes_under_a_limit() -> None:
     with pytest.raises(ValueError, match="window"):
         ChangeBudgetLimit.model_validate({"budget_id": str(EVERYTHING), "limit": "1", "window": {"kind": "week"}})
+
+
+async def test_another_window_in_mid_window_counts_what_is_let_out_from_then_on(story: Story) -> None:
+    one, two = story.id(1), story.id(2)
+    await story.given(opened("5", window=DAY), queue(one), queue(two), admit(one, "2"))
+    await story.given(opened("3", window=Window(kind="week", time_zone="UTC")), admit(two, "1"))
+    await story.given(complete(one, "1.5"))
+    await story.when(CloseBudget(budget_id=EVERYTHING, name="usd-day-europe-berlin"))
+    story.then("budget.limit_removed")
+    await story.given(complete(two, "0.5"))
+    found = story.state(Budget, EVERYTHING)
+    assert [(each.name, each.settled, each.held) for each in found.limits.values()] == [
+        ("usd-week-utc", usd("0.5"), usd(0))
+    ]
+    await story.given(opened("5", window=DAY))
+    assert story.state(Budget, EVERYTHING).limits["usd-day-europe-berlin"].settled == 0
+    assert not found.holds
+    assert check(story.events) == []
 
 
 async def test_a_settlement_of_an_unknown_attempt_counts_nothing(story: Story) -> None:

@@ -82,7 +82,7 @@ async def test_a_scope_that_does_not_exist_is_refused(story: Story) -> None:
         story.then_refused(NotFound)
 
 
-@pytest.mark.parametrize("limit", ["-1", "0.0000000000001", "NaN", "1e15"])
+@pytest.mark.parametrize("limit", ["-1", "0.0000000000001", "NaN", "Infinity", "1e15"])
 def test_a_limit_that_is_no_amount_is_refused_at_the_edge(limit: str) -> None:
     with pytest.raises(ValueError, match="limit"):
         OpenBudget(scope=GLOBAL, limit=usd(limit))

@@ -132,3 +132,16 @@ async def test_a_card_that_makes_no_sense_is_refused_with_its_fix(
     made = card(models=(ModelPrices(model="one", prices=(Price.model_validate(prices),)),))
     await story.when(ImportPriceCard(card=made))
     story.then_refused(InvalidCard, code="invalid_card", saying=said)
+
+
+@pytest.mark.parametrize(
+    ("facts", "said"),
+    [
+        ({"provider": "Acme"}, "provider: no provider is called 'Acme'"),
+        ({"provider": "a" * 190}, "provider: no provider is called 'aaa"),
+        ({"fix": 10_000}, "fix: at most 9999"),
+    ],
+)
+async def test_a_card_that_no_provider_could_use_is_refused(story: Story, facts: dict[str, Any], said: str) -> None:
+    await story.when(ImportPriceCard(card=card(**facts)))
+    story.then_refused(InvalidCard, code="invalid_card", saying=said)

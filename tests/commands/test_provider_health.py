@@ -325,6 +325,9 @@ async def test_the_rules_are_chosen_checked_and_followed(story: Story) -> None:
     story.then_refused(Refused, code="invalid_thresholds")
     await story.when(ChangeHealthSettings(rules=HealthRules(cooldown_seconds=400)))
     story.then_refused(Refused, code="invalid_cooldown")
+    for absurd in (2**53, 10**30):
+        await story.when(ChangeHealthSettings(rules=HealthRules(slow_ms=absurd)))
+        story.then_refused(Refused, code="invalid_text", saying="53 bits")
     await story.given(chained(story, TWO), to(ONE, story=story))
     await story.when(fail(story.id(1), kind="malformed", retryable=True, **UNSENT))
     story.then("llm_job.rerouted")

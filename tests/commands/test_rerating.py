@@ -199,6 +199,21 @@ async def test_late_usage_of_an_expired_hold_adjusts_it(story: Story) -> None:
     checked(story)
 
 
+async def test_tokens_that_came_late_without_a_price_are_not_taken_back_twice(story: Story) -> None:
+    tokens = Scope(kind="provider", provider="scripted")
+    await story.given(OpenBudget(scope=tokens, limit=usd(1000), unit="total_tokens"))
+    job = story.id("job")
+    await story.given(queue(job), admit(job), LoseAttempt(job_id=job, attempt=1))
+    story.clock.advance(130)
+    await story.given(ExpireHold(budget_id=budget_id(tokens), attempt_id=attempt_id(job, 1)))
+    unpriced = bill("0.25") | {"lines": [], "amount": None, "problem": "its price is unknown"}
+    await story.given(complete(job).model_copy(update=unpriced))
+    await story.when(late(job))
+    story.then("cost.corrected", "budget.rebooked")
+    assert story.state(Budget, budget_id(tokens)).settled == 30
+    checked(story)
+
+
 async def test_an_expired_hold_that_its_budget_has_forgotten_is_still_corrected(
     story: Story, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,10 +1,13 @@
 """Stories of sealed text: what people and models say never stands plain in the log; who needs a key, who makes one."""
 
+from importlib import import_module
+from pkgutil import walk_packages
 from typing import Any
 from uuid import UUID
 
 import pytest
 
+import commands
 from commands.agents import CancelAgent, ConfigureAgent, DefineLibraryAgent, FailAgentAttempt, StartAgent
 from commands.budgets import OpenBudget
 from commands.checkpoints import EscalateCheckpoint
@@ -24,6 +27,7 @@ from domain.agents import PERMANENT
 from domain.errors import NotFound, Refused
 from domain.ids import agent_id, library_agent_id
 from domain.llm_jobs import REASONS, reason_of
+from domain.llm_jobs.routing import MOVES
 from domain.values import Text
 from tests.commands.projects_stage import an_agent, build, statuses
 from tests.commands.reviewing import answer, resolve, reviewed, the_checkpoint
@@ -99,6 +103,7 @@ async def test_whatever_a_provider_says_the_failure_is_recorded(
 
 def test_every_kind_that_is_final_has_its_sentence() -> None:
     assert set(REASONS) >= PERMANENT
+    assert {kind for kind, move in MOVES.items() if move == "leave"} <= PERMANENT
     assert reason_of("something_new") == "the attempt failed: something new"
 
 
@@ -210,13 +215,19 @@ async def test_an_invented_id_is_not_found_and_leaves_no_key(story: Story, comma
 
 
 def test_exactly_these_commands_make_keys() -> None:
+    for module in walk_packages(commands.__path__, "commands."):
+        import_module(module.name)
     makers = {
-        name for name, kind in COMMANDS.items() if "makes_key" in vars(kind) and kind.__module__.startswith("comm")
+        name
+        for name, kind in COMMANDS.items()
+        if kind.makes_key is not Command.makes_key and kind.__module__.startswith("commands.")
     }
     assert makers == {
+        "CloseCircuit",
         "CreateProject",
         "CreateProjectFromBlueprint",
         "DefineLibraryAgent",
+        "OpenCircuit",
         "QueueLlmJob",
         "SubscribeWebhook",
     }

@@ -106,8 +106,8 @@ class Books(RuleBasedStateMachine):
         kernel.NOW.set(self.now)
         first = terms("usd", LIFETIME, begin)
         self.budget = Budget(id=STREAM, scope=SCOPE, project_id=None, limit=usd, **dict(first))
-        self.budget.add_limit(daily, terms("usd", DAY, begin))
-        self.budget.add_limit(Decimal(tokens), terms("total_tokens", ROLLING, begin))
+        self.budget.add_limit(daily, terms("usd", DAY, begin), begin)
+        self.budget.add_limit(Decimal(tokens), terms("total_tokens", ROLLING, begin), begin)
         self.follow()
 
     # --- what must hold ---

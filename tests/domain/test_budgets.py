@@ -56,7 +56,7 @@ def test_a_closed_budget_holds_nothing_and_an_open_one_is_not_opened_again(budge
 
 
 def test_a_limit_is_named_where_there_are_several(budget: Budget) -> None:
-    budget.add_limit(Decimal(1), terms("usd", DAY, NOW))
+    budget.add_limit(Decimal(1), terms("usd", DAY, NOW), NOW)
     with pytest.raises(Refused, match="say which limit: usd-lifetime, usd-day-europe-berlin"):
         budget.change_limit(Decimal(2), NOW)
     with pytest.raises(NotFound, match="no limit usd-week"):

@@ -86,6 +86,7 @@ def test_a_lifetime_never_ends() -> None:
         ({"kind": "rolling"}, "needs its hours"),
         ({"kind": "day", "hours": 3}, "only a rolling one"),
         ({"kind": "rolling", "hours": 0}, "hours"),
+        ({"kind": "rolling", "hours": 24 * 366 + 1}, "hours"),
         ({"kind": "rolling", "hours": 24, "time_zone": "UTC"}, "has no time zone"),
         ({"kind": "lifetime", "time_zone": "UTC"}, "has no time zone"),
         ({"kind": "fortnight"}, "kind"),
