@@ -140,10 +140,12 @@ class Attempt:
             self.usage, self.usage_problem, self.usage_remarks = counted.usage, None, tuple(counted.remarks)
 
     async def trace(self, event: str, _: Mapping[str, object]) -> None:
-        if event.endswith(".send_request_headers.started"):
-            if not self._may_leave():
+        # Asked before either part: a process that was stopped in between must not complete a request of long ago, and
+        # without its body none can be answered.
+        if event.endswith((".send_request_headers.started", ".send_request_body.started")):
+            self.sent = self._may_leave()
+            if not self.sent:
                 raise httpx2.ConnectError("given up before anything was sent")
-            self.sent = True
 
     async def step(self, call: Callable[[], Awaitable[_T]]) -> _T:
         """Await one piece of the call within what is left of the deadline; every failure becomes a ModelError."""
