@@ -129,7 +129,8 @@ class Run:
             "worker kills": sum(each.kills for each in self._workers),
         }
         self._close(verdict, members)
-        judge(verdict, self._watch.log, read_journal(journal), self._plan.whole)
+        stopped = self._campaign.stalls * self._campaign.slots
+        judge(verdict, self._watch.log, read_journal(journal), self._plan.whole, astray=stopped)
         return verdict
 
     def _provide(self, journal: Path) -> ForkServerProcess:

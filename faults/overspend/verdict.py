@@ -33,7 +33,7 @@ FAULTS: Mapping[str, str] = {
     "untold": "counts above the bound of which no overdraft tells",
     "asked twice": "attempts that the provider saw more than once",
     "asked unheld": "requests that arrived before everything was held for them",
-    "asked too late": "requests for an attempt that had ended",
+    "asked too late": "requests for an attempt that had been accounted for, or for a lost one without a worker's stall",
     "miscounted": "attempts whose cost is neither what the provider counted nor, uncounted, their bound",
     "sums differ": "budgets that settled something else than the costs of their attempts",
     "unusable": "limits that held jobs back although there was room for them, or of which too little could be used",
@@ -81,7 +81,8 @@ class Life:
     admitted_at: datetime
     bound: Decimal
     held_at: datetime | None = None
-    ended_at: datetime | None = None
+    accounted_at: datetime | None = None
+    lost_at: datetime | None = None
     settled: dict[UUID, Decimal] = field(default_factory=dict[UUID, Decimal])
     cost: Decimal | None = None
     estimated: bool = False
@@ -137,7 +138,7 @@ class Audit:
                 life.expired = life.expired or stored.type == "budget.hold_expired"
                 life.settled[stored.stream_id] = life.settled.get(stored.stream_id, NOTHING) + Decimal(said["amount"])
             case "budget.released" if life:
-                life.released = True
+                life.released, life.accounted_at = True, stored.recorded_at
             case "budget.adjusted" if life:
                 life.settled[stored.stream_id] += Decimal(said["delta"])
             case "budget.overdrawn" if life:
@@ -150,8 +151,10 @@ class Audit:
                 life.cost, life.estimated = Decimal(said["amount"]), said["estimated"]
             case "cost.corrected" if life:
                 life.cost, life.estimated = Decimal(said["amount"]), False
-            case "llm_job.completed" | "llm_job.attempt_lost" if life:
-                life.ended_at = stored.recorded_at
+            case "llm_job.completed" if life:
+                life.accounted_at = stored.recorded_at
+            case "llm_job.attempt_lost" if life:
+                life.lost_at = stored.recorded_at
             case _:
                 pass
 
@@ -175,8 +178,13 @@ class Audit:
             if settled[budget] != cost[budget]:
                 self._verdict.found("sums differ", f"budget {budget}: settled {settled[budget]}, cost {cost[budget]}")
 
-    def requests(self, journal: Sequence[Said]) -> None:
-        """Every request that the provider saw, beside what the log says of its attempt."""
+    def requests(self, journal: Sequence[Said], *, astray: int = 0) -> None:
+        """Every request that the provider saw, beside what the log says of its attempt.
+
+        A worker that is stopped between its last look at its lease and the write sends when it goes on: nobody but the
+        provider could keep such a request out. So many may arrive for lost attempts, whose holds stand or count.
+        """
+        strays = list[str]()
         seen = Counter(each["attempt_id"] for each in journal)
         for attempt, times in seen.items():
             if times > 1:
@@ -186,9 +194,14 @@ class Audit:
             if life is None or life.held_at is None or at < max(life.held_at, life.admitted_at):
                 self._verdict.found("asked unheld", f"attempt {entry['attempt_id']} at {at}")
             else:
-                if life.ended_at and at > life.ended_at:
+                if life.accounted_at and at > life.accounted_at:
                     self._verdict.found("asked too late", f"attempt {entry['attempt_id']} at {at}")
+                elif life.lost_at and at > life.lost_at:
+                    strays.append(f"attempt {entry['attempt_id']} at {at}, lost at {life.lost_at}")
                 self._compare(entry, life)
+        self._verdict.figures["astray"] = len(strays)
+        for each in strays[astray:]:
+            self._verdict.found("asked too late", each)
         for attempt, life in self.lives.items():
             if attempt not in seen and life.cost and not life.estimated:
                 self._verdict.found("miscounted", f"attempt {attempt} was never sent and cost {life.cost}")
@@ -213,9 +226,11 @@ class Audit:
             )
 
 
-def judge(verdict: Verdict, log: Sequence[StoredEvent], journal: Sequence[Said], whole: Decimal) -> None:
+def judge(
+    verdict: Verdict, log: Sequence[StoredEvent], journal: Sequence[Said], whole: Decimal, *, astray: int
+) -> None:
     """All that the log and the journal say; `whole` is what the global budget comes to in the end."""
-    checker, audit = judge_money(verdict, log, journal)
+    checker, audit = judge_money(verdict, log, journal, astray=astray)
     _usable(verdict, checker, audit, whole)
     told = Counter(each.type for each in log)
     verdict.figures |= {
@@ -234,14 +249,16 @@ def judge(verdict: Verdict, log: Sequence[StoredEvent], journal: Sequence[Said],
     }
 
 
-def judge_money(verdict: Verdict, log: Sequence[StoredEvent], journal: Sequence[Said]) -> tuple[Checker, Audit]:
+def judge_money(
+    verdict: Verdict, log: Sequence[StoredEvent], journal: Sequence[Said], *, astray: int = 0
+) -> tuple[Checker, Audit]:
     """No overspending, no request without its hold, no cost but the right one."""
     checker = Checker().read(log)
     for each in checker.close():
         verdict.found(each.kind, f"position {each.position}: {each.said}")
     audit = Audit(verdict, log)
     audit.sums()
-    audit.requests(journal)
+    audit.requests(journal, astray=astray)
     return checker, audit
 
 

@@ -1,7 +1,7 @@
 """Slices of the campaigns about money: nothing is overspent, lost or free, whoever is killed; bugs are caught."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from uuid import UUID
@@ -83,3 +83,25 @@ def test_only_what_was_refused_may_cost_nothing(habit: str, cost: str | None, *,
     told = {"prompt_tokens": 5, "completion_tokens": 2} if habit == "answer" else None
     audit.requests([{"attempt_id": "a", "at": at.timestamp() + 1, "behaviour": habit, "told": told}])
     assert (not verdict.counts["miscounted"]) == fine
+
+
+@pytest.mark.parametrize(
+    ("lost", "accounted", "astray", "fine"),
+    [
+        (None, None, 0, True),
+        (1, None, 0, False),
+        (1, None, 1, True),  # its hold stands: a stopped worker sent it when it went on
+        (1, 1, 1, False),
+        (None, 1, 1, False),
+    ],
+)
+def test_a_request_that_comes_late_must_still_be_held_for(
+    lost: int | None, accounted: int | None, astray: int, *, fine: bool
+) -> None:
+    at, verdict = datetime(2026, 1, 1, tzinfo=UTC), Verdict()
+    audit = Audit(verdict, [])
+    life = audit.lives["a"] = Life(UUID(int=1), at, Decimal(1), held_at=at)
+    life.lost_at = at + timedelta(seconds=lost) if lost else None
+    life.accounted_at = at + timedelta(seconds=accounted) if accounted else None
+    audit.requests([{"attempt_id": "a", "at": at.timestamp() + 2, "behaviour": "answer"}], astray=astray)
+    assert (not verdict.counts["asked too late"]) == fine
