@@ -25,6 +25,7 @@ class ProjectOverviews(OverviewOfAgents):
     """Answers "how does this project stand?": one view per project."""
 
     name = "project_overviews"
+    version = 2
     columns: ClassVar[Mapping[str, Column]] = {
         "name": Column(),
         "status": Column(),

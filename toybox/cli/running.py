@@ -165,7 +165,7 @@ def summary(standing: Standing, code: Exit, called: str) -> Json:
         "held": project["held"],
         "waiting": project["waiting"],
         "budgets": standing.budgets,
-        "raise": [_raise(each, called) for each in standing.shortages] if code is Exit.BUDGET else [],
+        "raise": [_raise(standing, each, called) for each in standing.shortages] if code is Exit.BUDGET else [],
     }
 
 
@@ -175,7 +175,7 @@ def _tell(standing: Standing, code: Exit, called: str, *, live: bool) -> None:
     if code is Exit.BUDGET:
         for wait in standing.shortages:
             say(f"stopped by a budget: {wait.get('agent') or 'a job'}: {shortfall(_named(standing, wait))}")
-        for command in dict.fromkeys(_raise(each, called) for each in standing.shortages):
+        for command in dict.fromkeys(_raise(standing, each, called) for each in standing.shortages):
             say(f"  let it go on:  {command}")
         say(f"  then watch it: {called} watch {name}")
         return
@@ -192,9 +192,13 @@ def _tell(standing: Standing, code: Exit, called: str, *, live: bool) -> None:
 
 def _named(standing: Standing, wait: Json) -> Json:
     """The wait, its budget called by names instead of ids."""
-    budget = next((each for each in standing.budgets if each["id"] == wait["budget_id"]), None)
-    return {**wait, "scope": scope_of(budget, standing.project)} if budget else wait
+    return {**wait, "scope": scope_of(_budget(standing, wait), standing.project)}
 
 
-def _raise(wait: Json, called: str) -> str:
-    return f"{called} budgets raise {short(wait['budget_id'])} {enough(wait)}"
+def _raise(standing: Standing, wait: Json, called: str) -> str:
+    which = f" --limit {wait['name']}" if len(_budget(standing, wait)["limits"]) > 1 else ""
+    return f"{called} budgets raise {short(wait['budget_id'])} {enough(wait)}{which}"
+
+
+def _budget(standing: Standing, wait: Json) -> Json:
+    return next(each for each in standing.budgets if each["id"] == wait["budget_id"])
