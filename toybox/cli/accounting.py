@@ -14,11 +14,19 @@ from toybox.terminal.output import dollars, figures, moment, money, out, print_j
 
 Json = dict[str, Any]
 accounting = typer.Typer(
-    no_args_is_help=True, help="Accounting: estimates, reconciliation with vendors' exports, closing months."
+    invoke_without_command=True,
+    help="Accounting: estimates, reconciliation with vendors' exports, closing months.",
 )
 app.add_typer(accounting, name="accounting", rich_help_panel=OPERATE)
 ROWS = 200
 """Lines of an export in one request."""
+
+
+@accounting.callback()
+def default(context: typer.Context, as_json: AsJson = False) -> None:
+    """Accounting: without a command, list what is not certain yet."""
+    if context.invoked_subcommand is None:
+        estimates(context, as_json=as_json)
 
 
 @accounting.command(epilog="Example: toybox accounting estimates --provider openai")

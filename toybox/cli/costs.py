@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -53,6 +54,7 @@ app.add_typer(costs, name="costs", rich_help_panel=LOOK)
 From = Annotated[str | None, typer.Option("--from", help="A day such as 2026-11-01, or an instant.")]
 To = Annotated[str | None, typer.Option("--to", help="Up to here, not included.")]
 Zone = Annotated[str, typer.Option("--zone", help="Time zone of days, weeks and months: Europe/Berlin.")]
+_DIMENSIONS = ("project_id", "phase", "agent_id", "provider", "model", "key_id", "tier")
 _TREND = 24
 """Columns of a trend beside a table."""
 
@@ -208,12 +210,12 @@ def _chart(answer: Json, by: Sequence[str]) -> None:
 def _trends(items: Sequence[Json], by: Sequence[str]) -> list[tuple[str, ...]]:
     """One row a group: its sum, and how it went on from period to period."""
     periods = sorted({each["begins"] for each in items})
-    groups: dict[str, list[Json]] = {}
-    for each in items:
-        groups.setdefault(_title(each, by), []).append(each)
-    rows: list[tuple[float, tuple[str, ...]]] = []
-    for name, own in groups.items():
-        amount = sum(float(each["amount"]) for each in own)
+    groups: dict[tuple[object, ...], list[Json]] = {}
+    for each in items:  # by ids: two runs of a blueprint have the same name
+        groups.setdefault(tuple(each.get(name) for name in _DIMENSIONS), []).append(each)
+    rows: list[tuple[Decimal, tuple[str, ...]]] = []
+    for own in groups.values():
+        name, amount = _title(own[0], by), sum((Decimal(each["amount"]) for each in own), Decimal(0))
         known = {each["begins"]: float(each["amount"]) for each in own}
         tokens = sum(each["input_tokens"] + each["output_tokens"] for each in own)
         trend = sparkline([known.get(each, 0.0) for each in periods], _TREND, out())
@@ -227,8 +229,10 @@ def _title(each: Json, by: Sequence[str]) -> str:
         match group:
             case "project" | "agent":
                 told.append(str(each.get(group) or short(each.get(f"{group}_id")) or "outside of projects"))
+            case "phase" if each.get("project_id"):
+                told.append(f"{each.get('project') or short(each['project_id'])} / {each.get('phase') or '-'}")
             case "phase":
-                told.append(f"{each.get('project') or short(each.get('project_id'))} / {each.get('phase') or '-'}")
+                told.append("outside of projects")
             case "key":
                 told.append(short(each.get("key_id")) or "no key")
             case "model":
@@ -257,7 +261,9 @@ def report(client: Client, project: str | None, by: Grouping, limit: int, *, as_
         print_json([{"type": "total", **first["total"]}, *({"type": by.value, **each} for each in first["items"])])
         return
     made = table(by.value.upper(), figures("CALLS"), figures("INPUT"), figures("OUTPUT"), figures("COST"))
-    rows = [_row(each, _name(each, by)) for each in first["items"]]
+    rows = [
+        _row(each, _title({**each, "project": each["name"], "agent": each["name"]}, [by])) for each in first["items"]
+    ]
     if len(rows) > 1:
         rows.append(_row(first["total"], "total"))
     show(made, rows, "nothing was spent yet")
@@ -268,17 +274,3 @@ def report(client: Client, project: str | None, by: Grouping, limit: int, *, as_
 def _row(each: Json, name: str) -> tuple[str, ...]:
     tokens = (f"{each['input_tokens']:,}", f"{each['output_tokens']:,}")
     return (name, str(each["attempts"]), *tokens, f"{'~' if each['estimated'] else ''}{money(each['amount'])}")
-
-
-def _name(each: Json, by: Grouping) -> str:
-    match by:
-        case Grouping.project | Grouping.agent:
-            return str(each.get("name") or short(each.get(f"{by.value}_id")) or "outside of projects")
-        case Grouping.phase:
-            return f"{each.get('name') or short(each.get('project_id'))} / {each.get('phase') or '-'}"
-        case Grouping.model:
-            return f"{each['provider']}/{each['model']}"
-        case Grouping.key:
-            return short(each.get("key_id")) or "no key"
-        case _:
-            return str(each.get(by.value) or "-")

@@ -32,7 +32,10 @@ def default(context: typer.Context, as_json: AsJson = False) -> None:
 def show_(context: typer.Context, as_json: AsJson = False) -> None:
     """Show what holds: weights of projects, and the most calls under way of each kind."""
     with session(context).client() as client:
-        found: Json = client.get(SETTINGS)
+        _tell(client.get(SETTINGS), as_json=as_json)
+
+
+def _tell(found: Json, *, as_json: bool) -> None:
     if as_json:
         print_json(found)
         return
@@ -92,7 +95,7 @@ def set_(  # noqa: PLR0913, PLR0917 -- one option each
                 _change(found[listed], each, who, number)
         looked_at = answer.etag if answer.body["version"] else None
         client.ask("PUT", SETTINGS, body=found, if_match=looked_at)
-    show_(context, as_json=as_json)
+        _tell(client.get(SETTINGS), as_json=as_json)  # by the same client: not older than what it has just changed
 
 
 def _change(named: list[Json], said: str, address: Callable[[str], Json], number: str) -> None:

@@ -28,7 +28,9 @@ def queue(context: typer.Context, as_json: AsJson = False) -> None:
     if as_json:
         print_json(found)
         return
-    depth = ", ".join(f"{found[each]} {each.replace('_', ' ')}" for each in (*_DEPTHS, "dead_letters") if found[each])
+    depth = ", ".join(f"{found[each]} {each}" for each in _DEPTHS if found[each])
+    if dead := found["dead_letters"]:
+        depth = f"{depth}, " * bool(depth) + f"{dead} dead letter{'s' if dead != 1 else ''}"
     out().print(depth or "nothing waits and nothing runs")
     if found["waiting"]:
         made = table("PROJECT", "PROVIDER", figures("PRIORITY"), figures("JOBS"), figures("LATER"), figures("OLDEST"))

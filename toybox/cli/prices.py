@@ -97,11 +97,11 @@ def show_(
         show(made, rows, "it has no rates")
         out().print(f"source: {found['applies']['source']}", style="dim", soft_wrap=True)
     if len(found["history"]) > 1:
-        made = table("CARD", "ORIGIN", "FROM", "UNTIL", figures("INPUT"), figures("OUTPUT"), "IN FORCE")
+        made = table("CARD", "MODEL", "ORIGIN", "FROM", "UNTIL", figures("INPUT"), figures("OUTPUT"), "IN FORCE")
         rows = [
             (
-                each["card"], each["origin"], each["effective_from"], each["until"] or "", _rate(each, "input"),
-                _rate(each, "output"), "yes" if each["in_force"] else "",
+                each["card"], each["model"], each["origin"], each["effective_from"], each["until"] or "",
+                _rate(each, "input"), _rate(each, "output"), "yes" if each["in_force"] else "",
             )
             for each in found["history"]
         ]  # fmt: skip
