@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from toybox.cli.app import LOOK, AsJson, Limit, OptionalProject, app, session
+from toybox.cli.app import LOOK, AsJson, Limit, OptionalProject, app, given, session
 from toybox.client import Client
 from toybox.terminal.charts import bar, sparkline
 from toybox.terminal.output import dollars, figures, moment, money, out, print_json, short, show, table
@@ -126,8 +126,7 @@ def report_(  # noqa: PLR0913, PLR0917 -- one option each
         raise typer.BadParameter("choose one of --csv and --json")
     with session(context).client() as client:
         found = project_id(client, project) if project else None
-        asked: Json = {"bucket": bucket.value, "group_by": by, "from": begins, "to": ends, "zone": zone}
-        asked = {name: value for name, value in {**asked, "project_id": found}.items() if value is not None}
+        asked = given(**{"from": begins}, to=ends, bucket=bucket.value, group_by=by, zone=zone, project_id=found)
         if as_csv:
             sys.stdout.write(client.content("/api/cost/report", **asked, format="csv").decode())
             return

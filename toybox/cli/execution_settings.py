@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from domain.errors import Refused
-from toybox.cli.app import OPERATE, AsJson, app, session
+from toybox.cli.app import OPERATE, AsJson, app, given, session
 from toybox.client import Client
 from toybox.terminal.naming import one_of, project_id
 from toybox.terminal.output import figures, is_id, moment, out, print_json, show, table
@@ -80,9 +80,9 @@ def set_(  # noqa: PLR0913, PLR0917 -- one option each
     with session(context).client() as client:
         answer = client.ask("GET", SETTINGS)
         found: Json = {name: value for name, value in answer.body.items() if name not in ("changed_at", "version")}
-        found |= {name: value for name, value in (("weight", weight), ("ageing_seconds", ageing)) if value is not None}
-        general = {"per_provider": per_provider, "per_model": per_model, "per_project": per_project, "per_key": per_key}
-        found |= {name: None if said == "any" else _number(said) for name, said in general.items() if said is not None}
+        found |= given(weight=weight, ageing_seconds=ageing)
+        general = given(per_provider=per_provider, per_model=per_model, per_project=per_project, per_key=per_key)
+        found |= {name: None if said == "any" else _number(said) for name, said in general.items()}
         address = Addresses(client)
         for listed, said, who, number in (
             ("weights", weights, address.project, "weight"),

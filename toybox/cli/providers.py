@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from toybox.cli.app import OPERATE, AsJson, app, session
+from toybox.cli.app import OPERATE, AsJson, app, given, session
 from toybox.terminal.output import moment, out, print_json, show, styled, table
 
 Json = dict[str, Any]
@@ -82,9 +82,8 @@ def close(context: typer.Context, provider: Named, model: Model = None, reason: 
 
 
 def _set(context: typer.Context, action: str, provider: str, model: str | None, reason: str | None) -> None:
-    body = {name: value for name, value in (("model", model), ("reason", reason)) if value is not None}
     with session(context).client() as client:
-        client.post(f"/api/ai-providers/{provider}/circuit", {"action": action, **body})
+        client.post(f"/api/ai-providers/{provider}/circuit", given(action=action, model=model, reason=reason))
     which = f"{provider}/{model}" if model else provider
     done = "is open: no job is sent there" if action == "open" else "is closed: jobs are sent there again"
     out().print(f"the circuit of {which} {done}")
