@@ -89,7 +89,7 @@ def test_the_picture_says_what_every_agent_waits_for() -> None:
             agent(6, "rest", "skipped", skipped_because="late"),
             waiting=[SHORTAGE],
         ),
-        [{"scope": {"kind": "phase", "phase": "write"}, "limits": LIMITS}],
+        [{"id": "b1", "scope": {"kind": "phase", "phase": "write"}, "limits": LIMITS}],
     )
     for line in (
         "notes  45f061d9  running",

@@ -84,7 +84,10 @@ def show_(
 @costs.command(epilog="Example: toybox costs explain release-notes")
 def explain(
     context: typer.Context,
-    what: Annotated[str, typer.Argument(metavar="WHAT", help="Id of an attempt, job or agent, or a project.")],
+    what: Annotated[
+        str,
+        typer.Argument(metavar="WHAT", help="Id of an attempt, job (its beginning will do) or agent, or a project."),
+    ],
     as_json: AsJson = False,
 ) -> None:
     """Print every line, quantity x rate, with its price card and event, and prove that they add up to the total."""

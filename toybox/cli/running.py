@@ -13,7 +13,7 @@ from toybox.cli.app import RUN, AsJson, ProjectArgument, Session, amount, app, s
 from toybox.client import Client
 from toybox.terminal.failures import Exit, say
 from toybox.terminal.output import dollars, err, is_interactive, out, print_json, short
-from toybox.terminal.picture import enough, scope_of, shortfall, why
+from toybox.terminal.picture import enough, named, shortfall, why
 from toybox.terminal.watching import LiveView, Standing, view_for, watch
 
 Json = dict[str, Any]
@@ -174,7 +174,8 @@ def _tell(standing: Standing, code: Exit, called: str, *, live: bool) -> None:
     name = short(project["id"])
     if code is Exit.BUDGET:
         for wait in standing.shortages:
-            say(f"stopped by a budget: {wait.get('agent') or 'a job'}: {shortfall(_named(standing, wait))}")
+            lacks = shortfall(named(wait, standing.budgets, project))
+            say(f"stopped by a budget: {wait.get('agent') or 'a job'}: {lacks}")
         for command in dict.fromkeys(_raise(standing, each, called) for each in standing.shortages):
             say(f"  let it go on:  {command}")
         say(f"  then watch it: {called} watch {name}")
@@ -190,15 +191,7 @@ def _tell(standing: Standing, code: Exit, called: str, *, live: bool) -> None:
         out().print(f"{what + ':':<9}{called} {command} {name}", style="dim", soft_wrap=True)
 
 
-def _named(standing: Standing, wait: Json) -> Json:
-    """The wait, its budget called by names instead of ids."""
-    return {**wait, "scope": scope_of(_budget(standing, wait), standing.project)}
-
-
 def _raise(standing: Standing, wait: Json, called: str) -> str:
-    which = f" --limit {wait['name']}" if len(_budget(standing, wait)["limits"]) > 1 else ""
+    budget = next(each for each in standing.budgets if each["id"] == wait["budget_id"])
+    which = f" --limit {wait['name']}" if len(budget["limits"]) > 1 else ""
     return f"{called} budgets raise {short(wait['budget_id'])} {enough(wait)}{which}"
-
-
-def _budget(standing: Standing, wait: Json) -> Json:
-    return next(each for each in standing.budgets if each["id"] == wait["budget_id"])

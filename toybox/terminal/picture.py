@@ -1,6 +1,6 @@
 """A project drawn for a terminal: phases, agents and what they wait for, spending against its budgets."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from typing import Any, cast
 
@@ -34,7 +34,7 @@ def picture(project: Json, budgets: list[Json] | None, console: Console, *, cloc
         _phases(project, console),
         _money(project, budgets, console),
     ]
-    parts += [_wait(each) for each in project["waiting"]]
+    parts += [_wait(named(each, budgets or [], project)) for each in project["waiting"]]
     if reason := why(project):
         parts.append(Text(reason, "red" if project["status"] == "failed" else "yellow"))
     return Group(*parts)
@@ -189,6 +189,12 @@ def _wait(wait: Json) -> Text:
             who = wait.get("agent") or f"job {short(wait.get('job_id'))}"
             said = f"{who} tries again at {moment(wait['due_at'])}: {wait['reason']}"
     return Text(said, "yellow")
+
+
+def named(wait: Json, budgets: Sequence[Json], project: Json) -> Json:
+    """The wait, its budget called by names instead of ids where it is one of these."""
+    budget = next((each for each in budgets if each["id"] == wait.get("budget_id")), None)
+    return {**wait, "scope": scope_of(budget, project)} if budget else wait
 
 
 def shortfall(wait: Json) -> str:
