@@ -25,6 +25,8 @@ async def measure(services: Services, tail: Tail) -> None:
     if services.relay is not None:
         metrics.relay(services.relay, lag(services.relay, head))
     metrics.duties(services.duties)
+    if services.posted is not None:
+        metrics.webhooks(services.posted, services.now())
     standings = await services.read_models.standings()
     reactions = await services.reactions.positions()
     metrics.lags(
@@ -48,10 +50,11 @@ async def _money(services: Services) -> None:
         while True:
             page: Page[Row[BudgetState]] = await budgets(seen.connection, status="open", cursor=cursor, limit=200)
             for row in page.items:
-                limit, settled, held = sums.get(row.view.kind, (ZERO, ZERO, ZERO))
-                sums[row.view.kind] = (limit + row.view.limit, settled + row.view.settled, held + row.view.held)
+                own = next((each for each in row.view.limits if each.unit == "usd"), None)
+                if own is not None:  # of several the first: they count the same money
+                    limit, settled, held = sums.get(row.view.kind, (ZERO, ZERO, ZERO))
+                    sums[row.view.kind] = (limit + own.limit, settled + own.settled, held + own.held)
             cursor = page.next
             if cursor is None:
                 break
-    for kind, (limit, settled, held) in sums.items():
-        services.metrics.money(kind, limit=limit, settled=settled, held=held)
+    services.metrics.money(sums)

@@ -1,6 +1,7 @@
 """What Prometheus is told: requests, batches of the log, lag, queues and money; never a name, a key or a text."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from decimal import Decimal
 from functools import partial
 from typing import Protocol
@@ -10,6 +11,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from api.consuming import PHASES as DUTY_PHASES
 from api.consuming import Duty, duty_alarm
 from api.relaying import PHASES, Relaying, alarm
+from domain.posting import Tally
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _FAST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -80,6 +82,11 @@ class Metrics:
         self._duty_phase = gauge("toybox_kafka_duty_phase", "1 for what it does", ["duty", "phase"])
         self._duty_alarm = gauge("toybox_kafka_duty_alarm", "1 while somebody should look", ["duty", "code", "halted"])
         self._duty_counts = gauge("toybox_kafka_duty_count", "What it counted since its start", ["duty", "what"])
+        self._webhook_tries = counter("toybox_webhook_tries", "Deliveries tried by this process", ["outcome"])
+        self._webhooks_waiting = gauge(
+            "toybox_webhooks_waiting", "Webhooks that an event is due for, where this delivers"
+        )
+        self._webhook_oldest = gauge("toybox_webhook_oldest_waiting_seconds", "Age of the oldest of these events")
         self._listeners = gauge("toybox_feed_listeners", "Open live feeds of this process")
         self._fed = gauge("toybox_feed_position", "Position up to which this process has fed its listeners")
         self._told: dict[str, int] = {}
@@ -124,10 +131,12 @@ class Metrics:
         for status, count in by_status.items():
             self._jobs.labels(status).set(count)
 
-    def money(self, scope: str, *, limit: Decimal, settled: Decimal, held: Decimal) -> None:
-        """What the budgets of one kind of scope have; approximate, as floats are: the API tells exactly."""
-        for part, amount in (("limit", limit), ("settled", settled), ("held", held)):
-            self._money.labels(scope, part).set(float(amount))
+    def money(self, by_scope: Mapping[str, Sequence[Decimal]]) -> None:
+        """Limit, settled and held by kind of scope; approximate, as floats are: the API tells exactly."""
+        self._money.clear()
+        for scope, amounts in by_scope.items():
+            for part, amount in zip(("limit", "settled", "held"), amounts, strict=True):
+                self._money.labels(scope, part).set(float(amount))
 
     def relay(self, relay: Relaying, lag: int | None) -> None:
         """How the relay of this process stands."""
@@ -154,6 +163,16 @@ class Metrics:
                 self._duty_alarm.labels(name, ringing["code"], str(ringing["halted"]).lower()).set(1)
             for what, count in duty.figures().items():
                 self._duty_counts.labels(name, what).set(count)
+
+    def webhooks(self, posted: Tally, now: datetime) -> None:
+        """What this process has delivered to webhooks, and for how long the oldest event waits."""
+        for outcome, total in posted.tries.items():
+            told = f"webhooks {outcome}"
+            self._webhook_tries.labels(outcome).inc(total - self._told.get(told, 0))
+            self._told[told] = total
+        self._webhooks_waiting.set(len(posted.due))
+        ages = [(now - recorded_at).total_seconds() for recorded_at in posted.due.values()]
+        self._webhook_oldest.set(max(0.0, *ages) if ages else 0.0)
 
     def feed(self, listeners: int, position: int) -> None:
         """Who listens, and how far they are."""

@@ -19,7 +19,7 @@ from domain.drafting import Audience, Drafts, Hear
 from domain.following import ParkedReaction
 from domain.keeping import ProviderSecrets, Secrets
 from domain.log import LogReader, StoredEvent
-from domain.posting import Deliveries, Posted, Poster
+from domain.posting import Deliveries, Posted, Poster, Tally
 from domain.prices import ImportedCard
 from domain.pricing import Catalogue
 from projections.projector import Connections, Progress
@@ -207,6 +207,8 @@ class Services:
     audience: Audience | None = None
     """Who reads the answers of jobs that nobody may leave alone."""
     webhooks: WebhookDoor | None = None
+    posted: Tally | None = None
+    """What this process has delivered to webhooks, where it is one that delivers."""
     relay: Relaying | None = None
     """Where this process relays to Kafka."""
     duties: Mapping[str, Duty] = field(default_factory=dict[str, Duty])

@@ -1,7 +1,7 @@
 """What webhooks ask of the outside: posting to an address, and a memory of what was delivered where. No I/O."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, Protocol
 from uuid import UUID
@@ -128,6 +128,15 @@ class DeliveryStanding:
     failing_since: datetime | None
     last_delivered_at: datetime | None
     last_problem: str | None
+
+
+@dataclass(slots=True)
+class Tally:
+    """What one process has posted since its start, and what it has not got rid of yet."""
+
+    tries: dict[Outcome, int] = field(default_factory=lambda: {"delivered": 0, "failed": 0, "dead": 0})
+    due: dict[UUID, datetime] = field(default_factory=dict[UUID, datetime])
+    """Webhooks for which an event is on its way or waits for its next try, and when that event was recorded."""
 
 
 class Deliveries(Protocol):

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from domain.accounting import Accounting
-from domain.kernel import Event
 from domain.log import StoredEvent
 from domain.values import Instant
 from projections.documents import Column, Document
@@ -34,15 +33,9 @@ class AccountingStates(Document[AccountingState]):
     """Answers "which months are closed, since when, and by whom?": one view, once any is."""
 
     name = "accounting_states"
+    begins = Accounting.Opened
     columns: ClassVar[Mapping[str, Column]] = {}
     indexes: ClassVar[Sequence[Sequence[str]]] = ()
-
-    def evolve(self, view: AccountingState | None, event: Event, stored: StoredEvent) -> AccountingState | None:
-        """Begins with the first closing."""
-        if view is None and not isinstance(event, Accounting.Opened):
-            return None
-        after = super().evolve(view, event, stored)
-        return after.but(version=stored.version) if after else None
 
     @on(Accounting.Opened)
     def opened(self, _view: None, _event: Accounting.Opened, _stored: StoredEvent) -> AccountingState:

@@ -76,6 +76,7 @@ class AgentDetails(Document[AgentDetail]):
     """Answers "what is this agent told, what has it done?": one view per agent, library definitions included."""
 
     name = "agent_details"
+    begins = Agent.Defined
     columns: ClassVar[Mapping[str, Column]] = {
         "name": Column(),
         "status": Column(),
@@ -87,15 +88,6 @@ class AgentDetails(Document[AgentDetail]):
     def key(self, stored: StoredEvent, event: Event) -> UUID | None:
         """The agent, also where a cost names it."""
         return event.agent_id if isinstance(event, Cost.Recorded | Cost.Corrected | Cost.ReRated) else stored.stream_id
-
-    def evolve(self, view: AgentDetail | None, event: Event, stored: StoredEvent) -> AgentDetail | None:
-        """Begins with the agent's definition; its version is that of its own last event."""
-        if view is None and not isinstance(event, Agent.Defined):
-            return None
-        after = super().evolve(view, event, stored)
-        if after is None or stored.stream_id != after.id:
-            return after
-        return after.but(version=stored.version, changed_at=stored.recorded_at)
 
     # --- definition ---
 

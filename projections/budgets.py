@@ -11,7 +11,6 @@ from pydantic import computed_field
 from domain.budgets import Budget, Limit, Terms, Window
 from domain.charges import Charge, Unit, deltas_of
 from domain.ids import Scope, ScopeKind
-from domain.kernel import Event
 from domain.log import StoredEvent
 from domain.values import ZERO, Instant, Money
 from projections.documents import Column, Document, Row
@@ -137,15 +136,9 @@ class BudgetStates(Document[BudgetState]):
     """Answers "what may this scope still spend, and who waits for it?": one view per budget."""
 
     name = "budget_states"
+    begins = Budget.Opened
     columns: ClassVar[Mapping[str, Column]] = {"kind": Column(), "status": Column(), "opened_at": Column()}
     indexes: ClassVar[Sequence[Sequence[str]]] = (("project_id", "opened_at"), ("opened_at",))
-
-    def evolve(self, view: BudgetState | None, event: Event, stored: StoredEvent) -> BudgetState | None:
-        """Begins when the budget is opened."""
-        if view is None and not isinstance(event, Budget.Opened):
-            return None
-        after = super().evolve(view, event, stored)
-        return after.but(version=stored.version) if after else None
 
     @on(Budget.Opened)
     def opened(self, _view: None, event: Budget.Opened, stored: StoredEvent) -> BudgetState:

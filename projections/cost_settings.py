@@ -34,21 +34,13 @@ class CostSettingsStates(Document[CostSettingsState]):
     """Answers "what holds for new budgets and for every admission?": one view, once somebody has chosen."""
 
     name = "cost_settings_states"
+    begins = CostSettings.Chosen
     columns: ClassVar[Mapping[str, Column]] = {}
     indexes: ClassVar[Sequence[Sequence[str]]] = ()
 
-    def evolve(self, view: CostSettingsState | None, event: Event, stored: StoredEvent) -> CostSettingsState | None:
-        """Begins with the first choice."""
-        if view is None and not isinstance(event, CostSettings.Chosen):
-            return None
-        return super().evolve(view, event, stored)
-
     @on(CostSettings.Chosen, CostSettings.Changed)
-    def chosen(self, _view: CostSettingsState | None, event: Event, stored: StoredEvent) -> CostSettingsState:
+    def chosen(self, _view: CostSettingsState | None, event: Event, _stored: StoredEvent) -> CostSettingsState:
         """These rules from now on."""
         assert isinstance(event, CostSettings.Chosen | CostSettings.Changed)  # noqa: S101 -- as declared above
         rules = event.rules.model_dump()
-        return CostSettingsState.model_validate(
-            rules
-            | {"changed_at": stored.recorded_at, "version": stored.version, "thresholds": tuple(rules["thresholds"])}
-        )
+        return CostSettingsState.model_validate(rules | {"thresholds": tuple(rules["thresholds"])})

@@ -70,15 +70,20 @@ class Document(Projection, Generic[V]):
     """
 
     View: type[V]
+    begins: ClassVar[type[Event] | None] = None
+    """The event without which there is no view, if there is one: whatever else comes first is passed over. `version`
+    and `changed_at` are then those of the last event of the view's own stream."""
     columns: ClassVar[Mapping[str, Column]] = {}
     indexes: ClassVar[Sequence[Sequence[str]]] = ()
     _folds: ClassVar[Mapping[str | None, str]] = {}
+    _stamped: ClassVar[Sequence[str]] = ()
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         view = next((_argument(base) for base in getattr(cls, "__orig_bases__", ()) if _argument(base)), None)
         if view is not None:
             cls.View = cast("type[V]", view)
             cls._check_view(view)
+            cls._stamped = [each for each in ("version", "changed_at") if each in view.model_fields]
         cls._folds = heard_by(cls)
         super().__init_subclass__(**kwargs)
 
@@ -99,9 +104,15 @@ class Document(Projection, Generic[V]):
         return stored.stream_id
 
     def evolve(self, view: V | None, event: Event, stored: StoredEvent) -> V | None:
-        """The next view. An event that no method hears changes nothing."""
+        """The next view. An event that no method hears changes nothing but the version."""
+        if view is None and self.begins and not isinstance(event, self.begins):
+            return None
         name = self._folds.get(stored.type) or self._folds.get(None)
-        return getattr(self, name)(view, event, stored) if name else view
+        after: V | None = getattr(self, name)(view, event, stored) if name else view
+        if after is None or not self.begins or stored.stream_id != self.key(stored, event):
+            return after
+        stamp: dict[str, object] = {"version": stored.version, "changed_at": stored.recorded_at}
+        return after.model_copy(update={each: stamp[each] for each in self._stamped})
 
     def ddl(self) -> str:
         """One table named like the projection."""

@@ -41,21 +41,14 @@ class ExecutionSettingsStates(Document[ExecutionSettingsState]):
     """Answers "how do workers share their slots?": one view, once somebody has chosen."""
 
     name = "execution_settings_states"
+    begins = ExecutionSettings.Chosen
     columns: ClassVar[Mapping[str, Column]] = {}
     indexes: ClassVar[Sequence[Sequence[str]]] = ()
 
-    def evolve(
-        self, view: ExecutionSettingsState | None, event: Event, stored: StoredEvent
-    ) -> ExecutionSettingsState | None:
-        """Begins with the first choice."""
-        if view is None and not isinstance(event, ExecutionSettings.Chosen):
-            return None
-        return super().evolve(view, event, stored)
-
     @on(ExecutionSettings.Chosen, ExecutionSettings.Changed)
-    def chosen(self, _view: ExecutionSettingsState | None, event: Event, stored: StoredEvent) -> ExecutionSettingsState:
+    def chosen(
+        self, _view: ExecutionSettingsState | None, event: Event, _stored: StoredEvent
+    ) -> ExecutionSettingsState:
         """These rules from now on."""
         assert isinstance(event, ExecutionSettings.Chosen | ExecutionSettings.Changed)  # noqa: S101 -- as declared
-        facts = event.rules.model_dump(mode="json")
-        facts |= {"changed_at": stored.recorded_at, "version": stored.version}
-        return ExecutionSettingsState.model_validate(facts, strict=False)
+        return ExecutionSettingsState.model_validate(event.rules.model_dump(mode="json"), strict=False)

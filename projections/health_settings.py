@@ -25,17 +25,12 @@ class HealthSettingsStates(Document[HealthSettingsState]):
     """Answers "when does a circuit open, and what do jobs do meanwhile?": one view, once somebody has chosen."""
 
     name = "health_settings_states"
+    begins = HealthSettings.Chosen
     columns: ClassVar[Mapping[str, Column]] = {}
     indexes: ClassVar[Sequence[Sequence[str]]] = ()
 
-    def evolve(self, view: HealthSettingsState | None, event: Event, stored: StoredEvent) -> HealthSettingsState | None:
-        """Begins with the first choice."""
-        if view is None and not isinstance(event, HealthSettings.Chosen):
-            return None
-        return super().evolve(view, event, stored)
-
     @on(HealthSettings.Chosen, HealthSettings.Changed)
-    def chosen(self, _view: HealthSettingsState | None, event: Event, stored: StoredEvent) -> HealthSettingsState:
+    def chosen(self, _view: HealthSettingsState | None, event: Event, _stored: StoredEvent) -> HealthSettingsState:
         """These rules from now on."""
         assert isinstance(event, HealthSettings.Chosen | HealthSettings.Changed)  # noqa: S101 -- as declared above
-        return HealthSettingsState(rules=event.rules, changed_at=stored.recorded_at, version=stored.version)
+        return HealthSettingsState(rules=event.rules)

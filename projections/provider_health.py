@@ -5,7 +5,6 @@ from typing import ClassVar, Final, Literal
 from uuid import UUID
 
 from domain.ids import provider_health_id
-from domain.kernel import Event
 from domain.log import StoredEvent
 from domain.provider_health import FAILURES, MOST_OUTCOMES, Level, ProviderHealth
 from domain.values import Fraction, Instant, Sealed
@@ -79,15 +78,9 @@ class ProviderHealths(Document[ProviderHealthView]):
     """Answers "which providers work, which rest, until when and why?": one view per provider."""
 
     name = "provider_healths"
+    begins = ProviderHealth.HealthWatched
     columns: ClassVar[Mapping[str, Column]] = {"name": Column(), "level": Column()}
     indexes: ClassVar[Sequence[Sequence[str]]] = (("name",),)
-
-    def evolve(self, view: ProviderHealthView | None, event: Event, stored: StoredEvent) -> ProviderHealthView | None:
-        """Begins with the first thing that happened to it."""
-        if view is None and not isinstance(event, ProviderHealth.HealthWatched):
-            return None
-        after = super().evolve(view, event, stored)
-        return after.but(version=stored.version) if after else None
 
     @on(ProviderHealth.HealthWatched)
     def watched(self, _view: None, event: ProviderHealth.HealthWatched, stored: StoredEvent) -> ProviderHealthView:

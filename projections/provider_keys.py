@@ -5,7 +5,6 @@ from datetime import datetime
 from typing import ClassVar, Literal
 from uuid import UUID
 
-from domain.kernel import Event
 from domain.log import StoredEvent
 from domain.provider_keys import ProviderKey
 from domain.values import Instant
@@ -60,19 +59,13 @@ class ProviderKeys(Document[ProviderKeyView]):
     """Answers "which keys pay for which provider, and what became of them?": one view per key."""
 
     name = "provider_key_views"
+    begins = ProviderKey.Stored
     columns: ClassVar[Mapping[str, Column]] = {
         "provider": Column(),
         "stored_at": Column(),
         "revoked_at": Column(),
     }
     indexes: ClassVar[Sequence[Sequence[str]]] = (("stored_at",),)
-
-    def evolve(self, view: ProviderKeyView | None, event: Event, stored: StoredEvent) -> ProviderKeyView | None:
-        """Begins when the key is stored."""
-        if view is None and not isinstance(event, ProviderKey.Stored):
-            return None
-        after = super().evolve(view, event, stored)
-        return after.but(version=stored.version) if after else None
 
     @on(ProviderKey.Stored)
     def stored(self, _view: None, event: ProviderKey.Stored, stored: StoredEvent) -> ProviderKeyView:

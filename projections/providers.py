@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from typing import ClassVar, Literal
 from uuid import UUID
 
-from domain.kernel import Event
 from domain.log import StoredEvent
 from domain.providers import Provider, ProviderKind
 from domain.values import Instant
@@ -36,15 +35,9 @@ class Providers(Document[ProviderView]):
     """Answers "whose models may be asked, and how are they reached?": one view per provider."""
 
     name = "provider_views"
+    begins = Provider.Registered
     columns: ClassVar[Mapping[str, Column]] = {"name": Column(), "status": Column()}
     indexes: ClassVar[Sequence[Sequence[str]]] = (("name",),)
-
-    def evolve(self, view: ProviderView | None, event: Event, stored: StoredEvent) -> ProviderView | None:
-        """Begins with the registration."""
-        if view is None and not isinstance(event, Provider.Registered):
-            return None
-        after = super().evolve(view, event, stored)
-        return after.but(version=stored.version, changed_at=stored.recorded_at) if after else None
 
     @on(Provider.Registered)
     def registered(self, _view: None, event: Provider.Registered, stored: StoredEvent) -> ProviderView:

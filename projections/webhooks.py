@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from typing import ClassVar
 from uuid import UUID
 
-from domain.kernel import Event
 from domain.log import StoredEvent
 from domain.values import Instant, Sealed
 from domain.webhooks import Webhook, WebhookStatus
@@ -44,15 +43,9 @@ class Webhooks(Document[WebhookView]):
     """Answers "who is told of which events, where, and how does it stand?": one view per webhook."""
 
     name = "webhook_views"
+    begins = Webhook.Subscribed
     columns: ClassVar[Mapping[str, Column]] = {"status": Column(), "subscribed_at": Column()}
     indexes: ClassVar[Sequence[Sequence[str]]] = (("subscribed_at",),)
-
-    def evolve(self, view: WebhookView | None, event: Event, stored: StoredEvent) -> WebhookView | None:
-        """Begins with the subscription, ends with the removal."""
-        if view is None and not isinstance(event, Webhook.Subscribed):
-            return None
-        after = super().evolve(view, event, stored)
-        return after.but(version=stored.version, changed_at=stored.recorded_at) if after else None
 
     @on(Webhook.Subscribed)
     def subscribed(self, _view: None, event: Webhook.Subscribed, stored: StoredEvent) -> WebhookView:

@@ -62,6 +62,7 @@ def services_of(system: System, metrics: Metrics) -> Services:
             poster=system.webhooks.poster,
             tester=system.webhooks.tester,
         ),
+        posted=system.webhooks.postman.tally if "worker" in system.roles else None,
         relay=system.relay.state if system.relay else None,
         duties=system.duties,
         roles=system.roles,

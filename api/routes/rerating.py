@@ -63,8 +63,8 @@ async def rerate(
     Each page is one append: whoever is interrupted begins again, and finds the rest.
     """
     services = commanding.services
-    if not given.dry_run:
-        commanding.caller.principal.must(RerateCosts.PERMISSION)
+    # Either way it is told what was spent on which project: whoever may change that may see it.
+    commanding.caller.principal.must("costs.read" if given.dry_run else RerateCosts.PERMISSION)
     catalogue = await services.prices.current()
     card = _card(given.card, catalogue, looking)
     days = (max(given.from_day or card.effective_from, card.effective_from), given.to_day or day_of(services.now()))

@@ -5,7 +5,6 @@ from typing import ClassVar
 from uuid import UUID
 
 from domain.checkpoints import Asset, AssetStatus
-from domain.kernel import Event
 from domain.log import StoredEvent
 from domain.values import Instant
 from projections.documents import Column, Document, Row
@@ -54,15 +53,9 @@ class AssetViews(Document[AssetView]):
     """Answers "which files has this project, in which versions?": one view per asset."""
 
     name = "asset_views"
+    begins = Asset.Created
     columns: ClassVar[Mapping[str, Column]] = {"name": Column(), "status": Column()}
     indexes: ClassVar[Sequence[Sequence[str]]] = (("project_id", "name"),)
-
-    def evolve(self, view: AssetView | None, event: Event, stored: StoredEvent) -> AssetView | None:
-        """Begins with the first version."""
-        if view is None and not isinstance(event, Asset.Created):
-            return None
-        after = super().evolve(view, event, stored)
-        return after.but(version=stored.version) if after else None
 
     @on(Asset.Created)
     def created(self, _view: None, event: Asset.Created, stored: StoredEvent) -> AssetView:

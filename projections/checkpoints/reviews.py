@@ -5,7 +5,6 @@ from typing import ClassVar, Final
 from uuid import UUID
 
 from domain.checkpoints import Checkpoint, CheckpointStatus, Decision
-from domain.kernel import Event
 from domain.log import StoredEvent
 from domain.values import Instant, Sealed
 from projections.documents import Column, Document, Row
@@ -53,6 +52,7 @@ class CheckpointViews(Document[CheckpointView]):
 
     name = "checkpoint_views"
     version = 2
+    begins = Checkpoint.Requested
     columns: ClassVar[Mapping[str, Column]] = {
         "status": Column(),
         "agent_id": Column("uuid"),
@@ -64,13 +64,6 @@ class CheckpointViews(Document[CheckpointView]):
         ("project_id", "requested_at"),
         ("agent_id", "requested_at"),
     )
-
-    def evolve(self, view: CheckpointView | None, event: Event, stored: StoredEvent) -> CheckpointView | None:
-        """Begins when somebody is asked."""
-        if view is None and not isinstance(event, Checkpoint.Requested):
-            return None
-        after = super().evolve(view, event, stored)
-        return after.but(version=stored.version) if after else None
 
     @on(Checkpoint.Requested)
     def requested(self, _view: None, event: Checkpoint.Requested, stored: StoredEvent) -> CheckpointView:

@@ -151,16 +151,24 @@ class Said:
 
     def before(self, asked: Asked) -> Asked:
         """The same for as many periods before; without a step, for as many days, or for as long."""
-        zone, begins = zone_of(self.zone), asked.begins
-        days = (asked.ends.astimezone(zone).date() - begins.astimezone(zone).date()).days
-        whole = all(begun(each, "day", zone) == each for each in (begins, asked.ends))
+        zone = zone_of(self.zone)
+        try:
+            earlier = self._earlier(asked, zone)
+        except (OverflowError, ValueError) as error:  # no calendar has days before the year 1
+            msg = (
+                f"there is no time as long before {_local(asked.begins, zone)} to compare this with: ask for less time"
+            )
+            raise Refused(msg, code="invalid_range") from error
+        return Asked([Period(earlier, asked.begins)], self.by, self.which)
+
+    def _earlier(self, asked: Asked, zone: ZoneInfo) -> datetime:
+        begins = asked.begins
         if self.step and begun(begins, self.step, zone) == begins:
-            earlier = after(begins, self.step, zone, -len(asked.periods))
-        elif whole:
-            earlier = after(begins, "day", zone, -days)
-        else:
-            earlier = begins - (asked.ends - begins)
-        return Asked([Period(earlier, begins)], self.by, self.which)
+            return after(begins, self.step, zone, -len(asked.periods))
+        if all(begun(each, "day", zone) == each for each in (begins, asked.ends)):
+            days = (asked.ends.astimezone(zone).date() - begins.astimezone(zone).date()).days
+            return after(begins, "day", zone, -days)
+        return begins - (asked.ends - begins)
 
 
 def _local(moment: datetime, zone: ZoneInfo) -> str:

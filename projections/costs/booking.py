@@ -73,8 +73,8 @@ class Bookable(Protocol):
 
 
 @dataclass(slots=True)
-class Change:
-    """What sums change by in one quarter of an hour, for one choice of all dimensions."""
+class At:
+    """A place: a quarter of an hour, and one choice of all dimensions."""
 
     begins: datetime
     project_id: UUID | None
@@ -84,6 +84,12 @@ class Change:
     model: str
     key_id: UUID | None
     tier: str | None
+
+
+@dataclass(slots=True)
+class Change(At):
+    """What sums change by there."""
+
     attempts: int = 0
     estimated: int = 0
     input_tokens: int = 0
@@ -96,17 +102,9 @@ class Change:
 
 
 @dataclass(slots=True)
-class UseChange:
+class UseChange(At):
     """The same for something that is counted besides tokens of text."""
 
-    begins: datetime
-    project_id: UUID | None
-    phase: str | None
-    agent_id: UUID | None
-    provider: str
-    model: str
-    key_id: UUID | None
-    tier: str | None
     bucket: str
     quantity: int = 0
 

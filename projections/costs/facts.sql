@@ -64,38 +64,10 @@ create table cost_months (
 ) with (fillfactor = 80);
 create index cost_months_in_time on cost_months (cut, begins);
 
-create table cost_days (
-    series           uuid    not null,
-    cut              int     not null,
-    begins           timestamptz not null,
-    attempts         bigint  not null,
-    estimated        bigint  not null,
-    input_tokens     bigint  not null,
-    output_tokens    bigint  not null,
-    cached_tokens    bigint  not null,
-    cache_write_tokens bigint not null,
-    reasoning_tokens bigint  not null,
-    amount           numeric(30, 12) not null,
-    estimated_amount numeric(30, 12) not null,
-    primary key (series, begins)
-) with (fillfactor = 80);
+create table cost_days (like cost_months, primary key (series, begins)) with (fillfactor = 80);
 create index cost_days_in_time on cost_days (cut, begins);
 
-create table cost_quarters (
-    series           uuid    not null,
-    cut              int     not null,
-    begins           timestamptz not null,
-    attempts         bigint  not null,
-    estimated        bigint  not null,
-    input_tokens     bigint  not null,
-    output_tokens    bigint  not null,
-    cached_tokens    bigint  not null,
-    cache_write_tokens bigint not null,
-    reasoning_tokens bigint  not null,
-    amount           numeric(30, 12) not null,
-    estimated_amount numeric(30, 12) not null,
-    primary key (series, begins)
-);
+create table cost_quarters (like cost_months, primary key (series, begins));
 create index cost_quarters_in_time on cost_quarters (cut, begins);
 
 -- What is counted besides tokens of text: sound, pictures, uses of tools. Rare, so it takes room only where it occurs.

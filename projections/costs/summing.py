@@ -135,7 +135,7 @@ async def _rows(
         f'select * from (select n, {_spelled(asked.columns)} collate "C" as spelled, {counts}, {amounts}'
         f"{_also(asked.columns)} from ({pieces}) as c join {_SHARES} on p.piece = c.piece"
         f" join {_series(asked, covered)} on s.series = c.series group by n{_also(asked.columns)}) as found"
-        " where (attempts <> 0 or amount <> 0) and"
+        f" where {_ANYTHING} and"
         " (%(after)s::numeric is null or n > %(first)s or (amount, spelled) < (%(after)s::numeric, %(spelled)s::text))"
         " order by n, amount desc, spelled desc limit %(limit)s"
     )
@@ -227,6 +227,10 @@ _SHARES: Final[LiteralString] = (
     "unnest(%(share_piece)s::int[], %(share_n)s::int[], %(share_sign)s::int[]) as p (piece, n, sign)"
 )
 """Where a piece counts: what one day gains at its end, the next one loses at its beginning."""
+
+
+_ANYTHING: Final[LiteralString] = "(" + " or ".join(f"{each} <> 0" for each in SUMS) + ")"
+"""A change of a closed month moves no attempt, and perhaps no money either: its counts are a row all the same."""
 
 
 def _series(asked: Asked, covered: Sequence[tuple[int, Piece]]) -> LiteralString:

@@ -6,7 +6,6 @@ from typing import ClassVar, Final, Literal
 from uuid import UUID
 
 from domain.identity.access_keys import AccessKey
-from domain.kernel import Event
 from domain.log import StoredEvent
 from domain.values import Instant
 from projections.documents import Column, Document, Row
@@ -50,15 +49,9 @@ class AccessKeys(Document[AccessKeyView]):
     """Answers "who was let in, with what, until when?": one view per access key."""
 
     name = "access_key_views"
+    begins = AccessKey.Issued
     columns: ClassVar[Mapping[str, Column]] = {"issued_at": Column(), "revoked_at": Column()}
     indexes: ClassVar[Sequence[Sequence[str]]] = (("issued_at",),)
-
-    def evolve(self, view: AccessKeyView | None, event: Event, stored: StoredEvent) -> AccessKeyView | None:
-        """Begins when the key is issued."""
-        if view is None and not isinstance(event, AccessKey.Issued):
-            return None
-        after = super().evolve(view, event, stored)
-        return after.but(version=stored.version) if after else None
 
     @on(AccessKey.Issued)
     def issued(self, _view: None, event: AccessKey.Issued, stored: StoredEvent) -> AccessKeyView:

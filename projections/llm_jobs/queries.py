@@ -7,6 +7,7 @@ from uuid import UUID
 
 from psycopg.rows import class_row
 
+from domain.charges import Unit
 from domain.llm_jobs import JobStatus
 from domain.values import Instant, Money, Sealed, Target
 from projections.listing import Listing
@@ -25,10 +26,16 @@ class ParkedAt(View):
 
     budget_id: UUID
     scope: str
+    name: str
+    """Which of the budget's limits it is."""
+    unit: Unit
+    """What its figures count in."""
     limit: Money
     settled: Money
     held: Money
     requested: Money
+    retry_at: Instant | None
+    """When the limit's window ends, and the job asks again by itself; None where it never does."""
     since: Instant
 
 
@@ -124,10 +131,13 @@ def _view(row: dict[str, Any]) -> JobView:
     parked = row["parked_on"] and ParkedAt(
         budget_id=row["parked_on"],
         scope=row["parked_scope"],
+        name=row["parked_name"],
+        unit=row["parked_unit"],
         limit=row["parked_limit"],
         settled=row["parked_settled"],
         held=row["parked_held"],
         requested=row["parked_requested"],
+        retry_at=row["parked_until"],
         since=row["parked_at"],
     )
     output = row["output_digest"] and Output(
@@ -148,8 +158,9 @@ def _view(row: dict[str, Any]) -> JobView:
 _COLUMNS: Final = (
     "job_id, project_id, phase, agent_id, run, agent_attempt, provider, model, status, priority, attempt, max_attempts,"
     " max_output_tokens, timeout_seconds, worker, queued_position, queued_at, not_before, due_at, started_at, ended_at,"
-    " parked_at, parked_on, parked_scope, parked_limit, parked_settled, parked_held, parked_requested, failure, reason,"
-    " note, fallbacks, target_provider, target_model, answered_by, response_id, finish_reason, output_digest,"
+    " parked_at, parked_on, parked_scope, parked_name, parked_unit, parked_limit, parked_settled, parked_held,"
+    " parked_requested, parked_until, failure, reason, note, fallbacks,"
+    " target_provider, target_model, answered_by, response_id, finish_reason, output_digest,"
     " output_size, output_sealed, input_tokens, output_tokens,"
     " cost, queue_ms, first_token_ms, total_ms, delivered_to, key_id, deadline, dead_lettered_at, requeues, version,"
     " position"
@@ -212,7 +223,7 @@ def _standing(view: JobView) -> Standing:
         status=view.status,
         targets=(Target(provider=view.provider, model=view.model), *view.fallbacks),
         budget=view.parked.scope if view.parked else None,
-        due_at=view.due_at,
+        due_at=view.parked.retry_at if view.parked else view.due_at,
         failure=view.failure,
     )
 

@@ -59,10 +59,13 @@ class JobRow:
     parked_at: datetime | None = None
     parked_on: UUID | None = None
     parked_scope: str | None = None
+    parked_name: str | None = None
+    parked_unit: str | None = None
     parked_limit: Decimal | None = None
     parked_settled: Decimal | None = None
     parked_held: Decimal | None = None
     parked_requested: Decimal | None = None
+    parked_until: datetime | None = None
     failure: str | None = None
     reason: str | None = None
     note: str | None = None
@@ -252,6 +255,7 @@ def _park(row: JobRow, event: LlmJob.Parked, stored: StoredEvent) -> None:
     row.status, row.parked_at, row.parked_on = "parked", stored.recorded_at, event.budget_id
     row.parked_scope, row.parked_limit, row.parked_requested = event.scope, event.limit, event.requested
     row.parked_settled, row.parked_held = event.settled, event.held
+    row.parked_name, row.parked_unit, row.parked_until = event.name, event.unit, event.retry_at
 
 
 def _fail(row: JobRow | AttemptRow, event: LlmJob.Failed | LlmJob.RetryScheduled | LlmJob.Rerouted) -> None:
@@ -261,6 +265,7 @@ def _fail(row: JobRow | AttemptRow, event: LlmJob.Failed | LlmJob.RetryScheduled
 def _wait_no_longer(row: JobRow) -> None:
     row.due_at = row.parked_at = row.parked_on = row.parked_scope = row.parked_limit = None
     row.parked_settled = row.parked_held = row.parked_requested = None
+    row.parked_name = row.parked_unit = row.parked_until = None
 
 
 def _complete(row: JobRow, event: LlmJob.Completed, stored: StoredEvent) -> None:

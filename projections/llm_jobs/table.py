@@ -63,7 +63,7 @@ class LlmJobs(Tables):
     """Answers "what is asked of models, what waits, what runs, what came of it?": jobs and their attempts."""
 
     name = "llm_jobs"
-    version = 3
+    version = 4
 
     @on(
         Project.Created,

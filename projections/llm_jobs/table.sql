@@ -26,10 +26,13 @@ create table llm_jobs (
     parked_at         timestamptz,
     parked_on         uuid,
     parked_scope      text,
+    parked_name       text,                        -- which of the budget's limits
+    parked_unit       text,                        -- what the figures count in
     parked_limit      numeric,
     parked_settled    numeric,
     parked_held       numeric,
     parked_requested  numeric,
+    parked_until      timestamptz,                 -- when the limit's window ends
     failure           text,
     reason            text,
     note              text,                 -- what the provider said, sealed

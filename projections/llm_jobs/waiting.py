@@ -56,6 +56,7 @@ class Standing(View):
     targets: tuple[Target, ...]
     budget: str | None
     due_at: datetime | None
+    """Of its next try, or the end of the window of the limit that it waits for."""
     failure: str | None
 
 
@@ -75,7 +76,7 @@ def waits(job: Standing, circuits: Sequence[CutOff]) -> tuple[WaitsFor, ...]:
     """What keeps this job from going on; nothing for one that runs, has ended, or is merely not at the front."""
     match job.status:
         case "parked":
-            return (WaitsFor(kind="budget", name=job.budget or "", until=None),)
+            return (WaitsFor(kind="budget", name=job.budget or "", until=job.due_at),)
         case "retrying":
             return (WaitsFor(kind="retry", name=job.failure or "", until=job.due_at),)
         case "queued":

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import ClassVar
 
-from domain.kernel import Event
 from domain.log import StoredEvent
 from domain.prices import CardStatus, ImportedCard
 from domain.pricing import PriceCard
@@ -42,15 +41,9 @@ class PriceCards(Document[PriceCardView]):
     """Answers "which price cards were imported, by whom, and what became of them?": one view per card."""
 
     name = "price_card_views"
+    begins = ImportedCard.Imported
     columns: ClassVar[Mapping[str, Column]] = {"name": Column(), "provider": Column(), "status": Column()}
     indexes: ClassVar[Sequence[Sequence[str]]] = (("name",),)
-
-    def evolve(self, view: PriceCardView | None, event: Event, stored: StoredEvent) -> PriceCardView | None:
-        """Begins with the import."""
-        if view is None and not isinstance(event, ImportedCard.Imported):
-            return None
-        after = super().evolve(view, event, stored)
-        return after.but(version=stored.version) if after else None
 
     @on(ImportedCard.Imported)
     def imported(self, _view: None, event: ImportedCard.Imported, stored: StoredEvent) -> PriceCardView:

@@ -158,10 +158,13 @@ class OverviewOfAgents(Document[ProjectOverview]):
             agent=agent.name if agent else None,
             budget_id=event.budget_id,
             scope=event.scope,
+            name=event.name,
+            unit=event.unit,
             limit=event.limit,
             settled=event.settled,
             held=event.held,
             requested=event.requested,
+            retry_at=event.retry_at,
             since=stored.recorded_at,
         )
         return waiting_also(_with_job(view, stored, "parked"), wait)

@@ -25,6 +25,8 @@ class ProjectOverviews(OverviewOfAgents):
     """Answers "how does this project stand?": one view per project."""
 
     name = "project_overviews"
+    version = 2
+    begins = Project.Created
     columns: ClassVar[Mapping[str, Column]] = {
         "name": Column(),
         "status": Column(),
@@ -42,14 +44,6 @@ class ProjectOverviews(OverviewOfAgents):
     def key(self, stored: StoredEvent, event: Event) -> UUID | None:  # noqa: ARG002
         """The project; what belongs to none is of no interest."""
         return stored.project_id
-
-    def evolve(self, view: ProjectOverview | None, event: Event, stored: StoredEvent) -> ProjectOverview | None:
-        """Begins with the project's creation; its version is that of its own last event."""
-        if view is None and not isinstance(event, Project.Created):
-            return None
-        after = super().evolve(view, event, stored)
-        own = after is not None and stored.stream_id == after.id
-        return after.but(version=stored.version) if after and own else after
 
     @on(Project.Created)
     def created(self, _view: None, event: Project.Created, stored: StoredEvent) -> ProjectOverview:

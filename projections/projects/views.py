@@ -6,6 +6,7 @@ from uuid import UUID
 from pydantic import Field, computed_field
 
 from domain.agents import AgentStatus, OnFailure
+from domain.charges import Unit
 from domain.llm_jobs import JobStatus
 from domain.projects import InputKind, ProjectSettings, ProjectStatus, QualitySettings
 from domain.values import ZERO, AiConfig, Instant, Money, Sealed
@@ -101,10 +102,16 @@ class WaitsForBudget(View):
     agent: str | None
     budget_id: UUID
     scope: str
+    name: str
+    """Which of the budget's limits it is."""
+    unit: Unit
+    """What its figures count in."""
     limit: Money
     settled: Money
     held: Money
     requested: Money
+    retry_at: Instant | None
+    """When the limit's window ends, and the job asks again by itself; None where it never does."""
     since: Instant
 
     @property

@@ -10,6 +10,8 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field
 
 from domain.agents import AgentStatus, OnFailure
+from domain.budgets import Window
+from domain.charges import Unit
 from domain.ids import ScopeKind
 from domain.log import StoredEvent
 from domain.projects import ProjectStatus
@@ -92,19 +94,40 @@ class ProjectState(StateValue):
     version: int = Field(description="The project's own version.")
 
 
+class LimitLine(BaseModel):
+    """One limit of a budget, in its present window."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    unit: Unit = Field(description="What its figures count in.")
+    window: Window
+    hard: bool = Field(description="Whether it holds calls back; else it tells of its thresholds alone.")
+    limit: Money
+    settled: Money = Field(description="Spent for good.")
+    held: Money = Field(description="Set aside for attempts in flight.")
+    headroom: Money = Field(description="What may still be held; below nothing after an overdraft.")
+    overdrawn: Money
+    thresholds: tuple[int, ...]
+    crossed: tuple[int, ...]
+    ends_at: Instant | None = Field(description="When its window ends: what is told here is of that window.")
+
+
 class BudgetState(StateValue):
-    """What a scope may spend and has spent. Closed ones stay, with that status."""
+    """What a scope may spend and has spent. Closed ones stay, with that status. Its figures are its first limit's."""
 
     kind: ScopeKind = Field(description="What kind of scope it limits.")
     project_id: UUID | None
     phase: str | None
     agent_id: UUID | None
     status: str = Field(description="open or closed.")
-    limit: Money = Field(description="USD.")
-    settled: Money = Field(description="USD, spent for good.")
-    held: Money = Field(description="USD, set aside for attempts in flight.")
-    headroom: Money = Field(description="USD that may still be held; below nothing after an overdraft.")
-    overdrawn: Money = Field(description="USD charged over holds since the limit was last set.")
+    unit: Unit = Field("usd", description="What these figures count in.")
+    limit: Money
+    settled: Money = Field(description="Spent for good.")
+    held: Money = Field(description="Set aside for attempts in flight.")
+    headroom: Money = Field(description="What may still be held; below nothing after an overdraft.")
+    overdrawn: Money = Field(description="Charged over holds since the limit was last set.")
+    limits: tuple[LimitLine, ...] = Field((), description="All of them; a call needs room under each that is hard.")
     open_holds: int
     parked_jobs: int = Field(description="Jobs that wait for room.")
     thresholds: tuple[int, ...] = Field(description="Percentages of the limit that somebody wants to hear of.")
@@ -144,6 +167,7 @@ def budget_state(row: Row[budget_views.BudgetState], incomplete_since: int | Non
         "phase": view.scope.phase,
         "agent_id": view.scope.agent_id,
         "parked_jobs": len(view.parked),
+        "limits": [_same(LimitLine, each) for each in view.limits],
     }
     return BudgetState.model_validate(told)
 

@@ -11,7 +11,7 @@ from commands.handling import Caller, Commands, Principal
 from commands.webhooks import DisableWebhook
 from domain.errors import ToyboxError, Unavailable
 from domain.log import LogReader, StoredEvent
-from domain.posting import Attempt, Deliveries
+from domain.posting import Attempt, Deliveries, Tally
 from streams.envelope import id_of, seal
 from streams.webhooks.pace import WebhookPace
 from streams.webhooks.sending import Sender
@@ -36,6 +36,7 @@ class Bag:
     sender: Sender
     pace: WebhookPace
     slots: asyncio.Semaphore
+    tally: Tally
 
 
 class Stop(Exception):
@@ -103,7 +104,11 @@ class Courier:
             await self._once_more(position)
         while True:
             for stored in await self._next():
-                await self._deliver(stored)
+                self._bag.tally.due[self._id] = stored.recorded_at
+                try:
+                    await self._deliver(stored)
+                finally:
+                    del self._bag.tally.due[self._id]
                 self._after = stored.position
 
     async def _next(self) -> Sequence[StoredEvent]:
@@ -143,9 +148,11 @@ class Courier:
             attempt = await self._try(stored, self._attempts + 1)
             if attempt.posted.problem is None:
                 await bag.deliveries.delivered(self._id, self._fence, attempt)
+                bag.tally.tries["delivered"] += 1
                 self._attempts = 0
                 return
             dead = attempt.number >= bag.pace.tries and attempt.posted.status != GONE
+            bag.tally.tries["dead" if dead else "failed"] += 1
             if dead:
                 failing = await bag.deliveries.died(self._id, self._fence, attempt)
                 self._log.warning("a delivery is given up", position=stored.position, reason=attempt.posted.problem)
@@ -169,8 +176,10 @@ class Courier:
             attempt = await self._try(stored, 1)
             if attempt.posted.problem is None:
                 await self._bag.deliveries.delivered(self._id, self._fence, attempt)
+                self._bag.tally.tries["delivered"] += 1
             else:
                 await self._bag.deliveries.died(self._id, self._fence, attempt)
+                self._bag.tally.tries["dead"] += 1
 
     async def _try(self, stored: StoredEvent, number: int) -> Attempt:
         async with self._bag.slots:

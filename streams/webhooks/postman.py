@@ -12,7 +12,7 @@ from commands.handling import Commands
 from domain.errors import Unavailable
 from domain.following import Leadership
 from domain.log import LogReader, StoredEvent, leaf
-from domain.posting import Deliveries
+from domain.posting import Deliveries, Tally
 from domain.webhooks import Webhook, types_meant
 from streams.envelope import source_of
 from streams.webhooks.courier import Bag, Courier
@@ -43,7 +43,8 @@ class Postman:
         courier: type[Courier] = Courier,
     ) -> None:
         slots = asyncio.Semaphore(pace.at_once)
-        self._bag = Bag(reader, commands, deliveries, sender, pace, slots)
+        self.tally = Tally()
+        self._bag = Bag(reader, commands, deliveries, sender, pace, slots, self.tally)
         self._leadership = leadership
         self._courier = courier
         self._source = ""

@@ -149,6 +149,8 @@ async def test_a_tree_adds_up_and_a_difference_is_told(whole_api: Api) -> None:
         (REPORT, {"from": "yesterday"}, "invalid_request", "2026-11-01"),
         (REPORT, {"from": "0001-01-01"}, "invalid_request", "after 1970"),
         (REPORT, {"from": "2026-05-01T10:07:00Z"}, "no_quarter_hour", ":15"),
+        (REPORT, {"from": "1970-01-01", "to": "9000-01-01", "bucket": "none"}, "invalid_range", "ask for less time"),
+        ("/api/cost/top", {"from": "1970-01-01", "to": "9000-01-01"}, "invalid_range", "ask for less time"),
         (REPORT, {"bucket": "year"}, "invalid_request", ""),
         (REPORT, {"limit": 100000}, "invalid_request", ""),
         (REPORT, {"cursor": "abc"}, "invalid_cursor", ""),

@@ -178,6 +178,8 @@ async def test_every_route_asks_for_its_permission(api: Api) -> None:
     async with api.client(await api.key("prices.read")) as reader:
         answer = await reader.post("/api/prices/rerate", json={"card": "openai@2026-11-01"})
         assert problem(answer, 403, "not_allowed")["permission"] == "prices.rerate"
+        answer = await reader.post("/api/prices/rerate", json={"card": "openai@2026-11-01", "dry_run": True})
+        assert problem(answer, 403, "not_allowed")["permission"] == "costs.read", "it tells what projects have spent"
 
 
 async def test_a_fix_re_rates_what_its_card_has_priced_once(whole_api: Api) -> None:

@@ -1,9 +1,13 @@
 """Routes for whoever runs toybox: standing, lag, parked keys, rebuilds, metrics."""
 
 import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from api.metrics import Metrics
+from domain.posting import Tally
 from domain.values import derived_id
 from projections.projector import PROJECTIONS
 from tests.api.working import Worker, started
@@ -72,7 +76,10 @@ async def test_a_parked_key_is_told_marks_answers_and_is_taken_up_again(whole_ap
 
 async def test_metrics_tell_of_the_log_its_followers_and_the_money(whole_api: Api) -> None:
     api = whole_api
+    tokens: dict[str, Any] = {"limit": "2000000", "unit": "total_tokens", "window": {"kind": "lifetime"}}
+    await api.post("/api/budgets", {"scope": {"kind": "global"}, **tokens})
     await api.post("/api/budgets", {"scope": {"kind": "global"}, "limit": "25"})
+    await api.post("/api/budgets", {"scope": {"kind": "provider", "provider": "other"}, **tokens})
     project = await started(api)
     head = await Worker(api).work()
     await api.get(f"/api/projects/{project}", min_position=head)
@@ -87,6 +94,7 @@ async def test_metrics_tell_of_the_log_its_followers_and_the_money(whole_api: Ap
     assert found["toybox_budget_usd", "global", "limit"] == 25
     assert found["toybox_budget_usd", "global", "settled"] == 0.4
     assert found["toybox_budget_usd", "global", "held"] == 0
+    assert ("toybox_budget_usd", "limit", "provider") not in found, "tokens are no money"
     assert found["toybox_projection_lag_events", "budget_states"] == 0
     assert found["toybox_reaction_lag_events", "mark_ready_agents"] == head
     assert found["toybox_events_appended_total",] == head
@@ -94,3 +102,24 @@ async def test_metrics_tell_of_the_log_its_followers_and_the_money(whole_api: Ap
     assert found["toybox_llm_jobs", "queued"] == 0
     assert project not in text
     assert "tbx_" not in text
+
+
+def test_metrics_tell_what_was_posted_to_webhooks_and_for_how_long_the_oldest_event_waits() -> None:
+    now, metrics = datetime(2026, 11, 21, 12, tzinfo=UTC), Metrics()
+    posted = Tally()
+    posted.tries["delivered"], posted.tries["failed"] = 3, 2
+    posted.due = {derived_id(each): now - timedelta(seconds=each) for each in (5, 90)}
+    metrics.webhooks(posted, now)
+    metrics.webhooks(posted, now)
+    text = metrics.text().decode()
+    for line in (
+        'toybox_webhook_tries_total{outcome="delivered"} 3.0',
+        'toybox_webhook_tries_total{outcome="failed"} 2.0',
+        'toybox_webhook_tries_total{outcome="dead"} 0.0',
+        "toybox_webhooks_waiting 2.0",
+        "toybox_webhook_oldest_waiting_seconds 90.0",
+    ):
+        assert line in text.splitlines()
+    posted.due.clear()
+    metrics.webhooks(posted, now)
+    assert "toybox_webhook_oldest_waiting_seconds 0.0" in metrics.text().decode().splitlines()

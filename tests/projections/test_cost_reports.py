@@ -246,6 +246,25 @@ async def test_a_change_of_a_closed_month_counts_in_the_books_of_a_later_day(led
     assert (row.values, row.sums.amount, row.sums.attempts) == ({"provider": fact.provider}, Decimal("-0.000001"), 0)
 
 
+async def test_a_late_count_at_the_price_of_its_estimate_shows_in_the_books_of_a_later_day(
+    ledger: Ledger,
+) -> None:
+    fact = next(each for each in ledger.facts if each.estimated)
+    day = (SPAN[0] + SPAN[1] + timedelta(days=10)).astimezone(UTC).date()
+    later = datetime(day.year, day.month, day.day, tzinfo=UTC)
+    booking = Booking()
+    booking.change(fact, replace(fact, estimated=False, input_tokens=7, output_tokens=2), day)
+    await booking.post(ledger.connection)
+    asked = Asked([Period(later, later + QUARTER)], ("provider",))
+    (row,) = (await read(ledger.connection, asked)).items
+    assert (row.sums.amount, row.sums.attempts, row.sums.estimated) == (0, 0, -1)
+    assert (row.sums.input_tokens, row.sums.output_tokens, row.sums.estimated_amount) == (7, 2, -fact.amount)
+    booking = Booking()
+    booking.change(replace(fact, estimated=False, input_tokens=7, output_tokens=2), fact, day)
+    await booking.post(ledger.connection)
+    assert not (await read(ledger.connection, asked)).items, "sums of nothing are no row"
+
+
 async def test_followers_of_several_partitions_move_the_same_sums_at_once(connections: Connections) -> None:
     async with connections.connection() as connection:
         await connection.execute(Costs().ddl().encode())

@@ -10,6 +10,7 @@ from adapters.postgres.queueing import PostgresJobQueue
 from commands.budgets import ChangeBudgetLimit, OpenBudget
 from commands.llm_jobs import CancelLlmJob, DeliverLlmResult, DenyLlmJob, LoseAttempt, RequeueLlmJob
 from commands.projects import CancelProject, ResumeProject
+from domain.budgets import Window
 from domain.following import LostJob
 from domain.ids import attempt_id, job_id
 from domain.llm_jobs import LlmJob
@@ -53,6 +54,7 @@ async def test_a_parked_job_shows_the_figures_of_the_limit(connections: Connecti
         (view,) = await shown(connections, play, ONE)
         assert view.status == "parked"
         assert view.parked
+        assert (view.parked.name, view.parked.unit, view.parked.retry_at) == ("usd-lifetime", "usd", None)
         assert (view.parked.budget_id, view.parked.scope, view.parked.limit, view.parked.requested) == (
             EVERYTHING,
             "global",
@@ -62,6 +64,20 @@ async def test_a_parked_job_shows_the_figures_of_the_limit(connections: Connecti
         await play.do(ChangeBudgetLimit(budget_id=EVERYTHING, limit=Decimal(9)))
         (view,) = await shown(connections, play, ONE)
         assert (view.status, view.parked) == ("queued", None)
+
+
+async def test_a_job_that_waits_for_tokens_says_so_and_when_the_window_ends(connections: Connections) -> None:
+    async with telling() as story:
+        play, window = Play(story), Window(kind="day", time_zone="Asia/Kolkata")
+        await play.do(OpenBudget(scope=GLOBAL, limit=Decimal(300), unit="total_tokens", window=window))
+        await play.do(queue(ONE), admit(ONE), queue(TWO), admit(TWO))
+        (view,) = await shown(connections, play, TWO)
+        assert view.parked
+        assert (view.parked.name, view.parked.unit) == ("total-tokens-day-asia-kolkata", "total_tokens")
+        assert view.parked.retry_at
+        assert (view.parked.retry_at.hour, view.parked.retry_at.minute) == (18, 30)
+        (wait,) = view.waiting_for
+        assert (wait.kind, wait.until) == ("budget", view.parked.retry_at)
 
 
 async def test_attempts_tell_each_try_with_what_it_cost(connections: Connections) -> None:

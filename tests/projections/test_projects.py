@@ -153,6 +153,7 @@ async def test_a_parked_job_names_the_limit_that_is_in_its_way(play: Play) -> No
     assert isinstance(wait, WaitsForBudget)
     assert (wait.agent, wait.limit, wait.settled, wait.held, wait.requested) == ("reader", 3, 0, 0, 5)
     assert wait.budget_id == budget_id(Scope(kind="project", project_id=ID))
+    assert (wait.name, wait.unit, wait.retry_at) == ("usd-lifetime", "usd", None)
     assert agent(view, "reader").job == JobLine(id=stream, status="parked")
     await play.do(ChangeBudgetLimit(budget_id=wait.budget_id, limit=Decimal(9)))
     assert (await overview(play)).waiting == ()

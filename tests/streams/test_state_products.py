@@ -3,6 +3,8 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from decimal import Decimal
 from random import Random
 from typing import Any, get_args
 from uuid import UUID
@@ -12,10 +14,14 @@ import pytest
 from cloudevents.core.bindings.kafka import KafkaMessage, from_binary_event
 
 from adapters.postgres.keyring import PostgresKeyring
+from domain.budgets import Window
+from domain.ids import Scope
 from domain.kernel import load_event
 from domain.projects import Project
 from domain.relaying import Record
 from domain.values import Sealed
+from projections.budgets import BudgetState, LimitState
+from projections.documents import Row
 from projections.projector import parked_keys, rebuild, retry
 from projections.projects import ProjectOverviews
 from streams.products.progress import Progress
@@ -269,3 +275,22 @@ async def test_a_publisher_waits_for_read_models_that_are_not_built_yet(
             await town.show()
             await until(lambda: list(publisher.state.positions.values()) == [300, 300])
         await assert_all_there(town)
+
+
+def test_a_budget_tells_each_of_its_limits_in_its_own_unit() -> None:
+    at = datetime(2026, 11, 21, tzinfo=UTC)
+    shared: dict[str, Any] = {"hard": True, "thresholds": (80,), "ends_at": None}
+    words = LimitState(
+        name="total-tokens-lifetime", unit="total_tokens", window=Window(), limit=Decimal(9), held=Decimal(2), **shared
+    )
+    money = LimitState(name="usd-lifetime", unit="usd", window=Window(), limit=Decimal("0.5"), **shared)
+    view = BudgetState(
+        id=UUID(int=1), scope=Scope(kind="global"), kind="global", project_id=None, unit=words.unit, limit=words.limit,
+        held=words.held, thresholds=words.thresholds, limits=(words, money), opened_at=at,
+    )  # fmt: skip
+    told = json.loads(BUDGETS.value(Row(view.id, None, 7, view), None).model_dump_json())
+    assert (told["unit"], told["limit"], told["headroom"]) == ("total_tokens", "9", "7")
+    assert [(each["unit"], each["limit"], each["held"], each["headroom"]) for each in told["limits"]] == [
+        ("total_tokens", "9", "2", "7"),
+        ("usd", "0.5", "0", "0.5"),
+    ]

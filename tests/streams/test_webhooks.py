@@ -91,9 +91,10 @@ async def test_what_fails_is_tried_again_with_growing_pauses_and_nothing_overtak
     webhook, _ = await office.subscribe(receiver.url)
     fails = [500, 404, 302]
     receiver.answers = lambda _: (fails.pop(0), {}, b"No \x1b[31mthanks\x00.") if fails else FINE
-    async with office.open():
+    async with office.open() as postman:
         one, two = await office.happen(2)
         standing = await office.until(webhook, delivered=2)
+    assert (postman.tally.tries, postman.tally.due) == ({"delivered": 2, "failed": 3, "dead": 0}, {})
     assert receiver.positions == [one, one, one, one, two]
     assert (standing.failing_since, standing.attempts) == (None, 0)
     past = list(reversed(await office.deliveries.attempts(webhook, before=None, limit=10)))
@@ -111,9 +112,12 @@ async def test_what_fails_is_tried_again_with_growing_pauses_and_nothing_overtak
 async def test_a_receiver_that_asks_for_time_is_given_it(office: PostOffice, receiver: Receiver) -> None:
     webhook, _ = await office.subscribe(receiver.url)
     receiver.answers = lambda _: (429, {"Retry-After": "3600"}, b"")
-    async with office.open():
-        await office.happen()
+    async with office.open() as postman:
+        (waiting,) = await office.happen()
         standing = await office.until(webhook, attempts=1)
+        (due,) = await office.store.read(waiting - 1, 1)
+        assert postman.tally.due == {webhook: due.recorded_at}
+    assert postman.tally.due == {}, "another process may have it now"
     assert standing.next_try_at
     assert timedelta(minutes=59) < standing.next_try_at - office.now() < timedelta(minutes=61)
     async with office.open():  # and it is remembered by whoever comes next
@@ -130,7 +134,7 @@ async def test_after_the_last_try_a_delivery_is_kept_as_a_dead_letter_and_the_ne
     webhook, _ = await office.subscribe(receiver.url)
     poison, good, worse = await office.happen(3)
     receiver.answers = lambda got: (422, {}, b"never") if got.position in (poison, worse) else FINE
-    async with office.open():
+    async with office.open() as postman:
         standing = await office.until(webhook, dead_letters=2, delivered=1)
         assert receiver.positions == [poison] * QUICK.tries + [good] + [worse] * QUICK.tries
         assert standing.position == worse
@@ -147,6 +151,8 @@ async def test_after_the_last_try_a_delivery_is_kept_as_a_dead_letter_and_the_ne
         receiver.answers = lambda _: FINE
         await office.send(RequeueWebhookDeliveries(webhook_id=webhook, position=worse))
         await office.until(webhook, dead_letters=0, delivered=3)
+        tries = postman.tally.tries
+        assert (tries["delivered"], tries["dead"]) == (3, 3)
     seen = len(receiver.got)
     async with office.open():  # a requeue is acted upon once
         (last,) = await office.happen()

@@ -31,8 +31,15 @@ def test_a_run_is_reported_charted_compared_and_explained(served: Toybox) -> Non
     assert served("costs", "--explain", "paid", "--json").json[0]["problems"] == []
     attempt = served("costs", "explain", "paid", "--json").json[0]["tree"]["parts"][0]["parts"][0]["parts"][0]
     assert "attempt" in served("costs", "explain", attempt["parts"][0]["id"]).out
+    job = attempt["parts"][0]["id"]
+    assert served("costs", "explain", job[:8]).out == served("costs", "explain", job).out
     assert "time zone" in served("costs", "report", "--zone", "Mars/Olympus", code=3).last_words
     assert "choose one" in served("costs", "report", "--csv", "--json", code=2).last_words
+    served("run", str(served.blueprint), "--name", "paid", "--approve", "auto")
+    of_each = [
+        line for line in served("costs", "report", "--by", "project").out.splitlines() if line.startswith("paid")
+    ]
+    assert len(of_each) == 2, "two projects with one name are two rows"
 
 
 def test_bars_are_as_long_as_they_should_and_only_where_somebody_looks() -> None:

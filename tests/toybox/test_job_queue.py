@@ -13,7 +13,10 @@ pytestmark = pytest.mark.process
 def test_execution_settings_are_shown_and_changed_one_by_one(served: Toybox) -> None:
     assert "nobody has chosen" in served("execution-settings").out
     served("execution-settings", "set", "--provider", "openai=8", "--per-project", "4", "--model", "openai/big=2")
-    served("execution-settings", "set", "--provider", "other=0", "--model", "openai/big=default", "--ageing", "30")
+    said = served(
+        "execution-settings", "set", "--provider", "other=0", "--model", "openai/big=default", "--ageing", "30"
+    )
+    assert "calls of provider other" in said.out, "what is shown is not older than what was changed"
     shown = served("execution-settings", "show", "--json").json[0]
     assert (shown["per_project"], shown["ageing_seconds"], shown["models"]) == (4, 30, [])
     assert shown["providers"] == [{"provider": "openai", "most": 8}, {"provider": "other", "most": 0}]

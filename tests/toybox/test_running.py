@@ -127,6 +127,28 @@ def test_budgets_are_opened_listed_and_closed(served: Toybox) -> None:
     assert served("budgets", "list", "limited", "--json").json[0]["status"] == "closed"
 
 
+def test_a_project_that_lacks_tokens_is_told_the_limit_in_tokens_and_raising_it_lets_it_go_on(served: Toybox) -> None:
+    assert "no budget limits everything" in served("budgets", "raise", "global", "60", code=3).last_words
+    served("budgets", "open", "global", "60")
+    served("budgets", "open", "global", "3", "--unit", "total_tokens", "--window", "24h")
+    try:
+        said = served("run", str(served.blueprint), "--name", "wordless", "--approve", "auto", code=4)
+        assert "is 3 total tokens, of which 0 total tokens are spent" in said.err
+        assert (
+            served("watch", "wordless", "--json", code=4)
+            .json[-1]["raise"][0]
+            .endswith(" --limit total-tokens-last-24-h")
+        )
+        assert "global: total-tokens-last-24-h" in served("budgets").out
+        assert "say which limit" in served("budgets", "raise", "global", "900000", code=3).last_words
+        raised = served("budgets", "raise", "global", "900000", "--limit", "total-tokens-last-24-h")
+        assert "has a limit of 900,000 total tokens (total-tokens-last-24-h)" in raised.out
+        assert "has a limit of $70.00" in served("budgets", "raise", "global", "70", "--limit", "usd-lifetime").out
+        assert served("watch", "wordless", "--approve", "auto", "--json").json[-1]["status"] == "completed"
+    finally:
+        served("budgets", "close", "global")
+
+
 def test_a_read_model_is_rebuilt_while_it_is_used(served: Toybox) -> None:
     names = [each["name"] for each in served("rebuild", "--json").json]
     assert "project_overviews" in names

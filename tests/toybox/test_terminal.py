@@ -12,7 +12,7 @@ from toybox.cli.history import changes
 from toybox.client import Client
 from toybox.terminal.naming import one_of, project_id
 from toybox.terminal.output import dollars, figures, forget_consoles, money, show, span, table
-from toybox.terminal.picture import enough, picture, shortfall
+from toybox.terminal.picture import enough, limit_of, picture, shortfall
 from toybox.terminal.watching import Standing
 
 Json = dict[str, Any]
@@ -20,7 +20,16 @@ PROJECT_ID = "45f061d9-4b93-56e4-b9a8-fbc38e461c08"
 SHORTAGE: Json = {
     "kind": "budget", "job_id": "7b", "agent_id": "a2", "agent": "draft", "budget_id": "b1", "scope": "phase write",
     "limit": "0.02", "settled": "0.0123", "held": "0", "requested": "0.0101", "since": "2026-11-21T10:00:00Z",
+    "name": "usd-lifetime", "unit": "usd", "retry_at": None,
 }  # fmt: skip
+TOKENS: Json = SHORTAGE | {
+    "name": "total-tokens-day-utc", "unit": "total_tokens", "limit": "20000", "settled": "19000", "held": "500",
+    "requested": "1200", "retry_at": "2026-11-22T00:00:00Z",
+}  # fmt: skip
+LIMITS: list[Json] = [
+    {"name": "usd-lifetime", "unit": "usd", "limit": "0.02", "settled": "0.0123", "held": "0"},
+    {"name": "total-tokens-day-utc", "unit": "total_tokens", "limit": "20000", "settled": "19000", "held": "500"},
+]
 
 
 def agent(number: int, name: str, status: str = "defined", **more: object) -> Json:
@@ -80,7 +89,7 @@ def test_the_picture_says_what_every_agent_waits_for() -> None:
             agent(6, "rest", "skipped", skipped_because="late"),
             waiting=[SHORTAGE],
         ),
-        [{"scope": {"kind": "phase", "phase": "write"}, "limit": "0.02", "settled": "0.0123", "held": "0"}],
+        [{"id": "b1", "scope": {"kind": "phase", "phase": "write"}, "limits": LIMITS}],
     )
     for line in (
         "notes  45f061d9  running",
@@ -91,6 +100,8 @@ def test_the_picture_says_what_every_agent_waits_for() -> None:
         "✘ late  no answer in 60 s",
         "↷ rest  because late failed",
         "$0.0123 of $0.02",
+        "phase write: total-tokens-day-utc",
+        "19,000 of 20,000 total tokens, 500 held",
         "draft waits for money: the budget of phase write is $0.02",
     ):
         assert line in shown
@@ -113,6 +124,27 @@ def test_a_failed_project_says_which_agent_and_why() -> None:
 def test_a_shortage_names_the_limit_that_would_do() -> None:
     assert "the next call may cost $0.0101" in shortfall(SHORTAGE)
     assert str(enough(SHORTAGE)) == "0.03"
+
+
+def test_a_shortage_of_tokens_is_told_in_tokens_and_with_the_end_of_its_window() -> None:
+    said = shortfall(TOKENS)
+    assert "the budget of phase write (total-tokens-day-utc) is 20,000 total tokens" in said
+    assert "the next call may take 1,200 total tokens; it asks again at 2026-11-2" in said
+    assert str(enough(TOKENS)) == "20700"
+
+
+@pytest.mark.parametrize(
+    ("scope", "said"),
+    [
+        ({"kind": "global"}, "global"),
+        ({"kind": "provider", "provider": "openai"}, "provider openai"),
+        ({"kind": "model", "provider": "openai", "model": "gpt-5-mini"}, "model openai/gpt-5-mini"),
+        ({"kind": "key", "key_id": PROJECT_ID}, "key 45f061d9"),
+    ],
+)
+def test_a_budget_is_called_by_what_it_covers(scope: Json, said: str) -> None:
+    assert limit_of({"scope": scope}, LIMITS[0]) == said
+    assert limit_of({"scope": scope}, LIMITS[1]) == f"{said}: total-tokens-day-utc"
 
 
 @pytest.mark.parametrize(

@@ -14,11 +14,19 @@ from toybox.terminal.output import dollars, figures, moment, money, out, print_j
 
 Json = dict[str, Any]
 accounting = typer.Typer(
-    no_args_is_help=True, help="Accounting: estimates, reconciliation with vendors' exports, closing months."
+    invoke_without_command=True,
+    help="Accounting: estimates, reconciliation with vendors' exports, closing months.",
 )
 app.add_typer(accounting, name="accounting", rich_help_panel=OPERATE)
 ROWS = 200
 """Lines of an export in one request."""
+
+
+@accounting.callback()
+def default(context: typer.Context, as_json: AsJson = False) -> None:
+    """Accounting: without a command, list what is not certain yet."""
+    if context.invoked_subcommand is None:
+        estimates(context, as_json=as_json)
 
 
 @accounting.command(epilog="Example: toybox accounting estimates --provider openai")
@@ -53,7 +61,7 @@ def estimates(
 @accounting.command(epilog="Example: toybox accounting usage 1a2b3c4d-… 1 --input 1200 --output 340")
 def usage(  # noqa: PLR0913, PLR0917 -- one option each
     context: typer.Context,
-    job: Annotated[str, typer.Argument(metavar="JOB", help="Its id.")],
+    job: Annotated[str, typer.Argument(metavar="JOB", help="Its id, or the beginning of it.")],
     attempt: Annotated[int, typer.Argument(metavar="ATTEMPT", min=1, help="Its number within the job.")],
     read: Annotated[int, typer.Option("--input", min=0, help="All tokens that were read, caches included.")],
     written: Annotated[int, typer.Option("--output", min=0, help="All tokens that were written.")],
@@ -67,8 +75,10 @@ def usage(  # noqa: PLR0913, PLR0917 -- one option each
     """Say what an attempt used that stands at an estimate; its price and its budgets follow."""
     counts = dict(_part(each) for each in part or ())
     body: Json = {"attempt": attempt, "input_tokens": read, "output_tokens": written, "counts": counts, "tier": tier}
+    from toybox.terminal.naming import job_id
+
     with session(context).client() as client:
-        answer = client.post(f"/api/llm-jobs/{job}/usage", body | ({"model": model} if model else {}))
+        answer = client.post(f"/api/llm-jobs/{job_id(client, job)}/usage", body | ({"model": model} if model else {}))
     if as_json:
         print_json(answer)
     else:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -60,6 +60,11 @@ def session(context: typer.Context) -> Session:
     found = context.find_object(Session)
     assert found is not None  # noqa: S101 -- the callback below made it
     return found
+
+
+def given(**fields: object) -> dict[str, Any]:
+    """What was said of these, without what was left out."""
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def amount(text: str | None) -> str | None:

@@ -7,10 +7,11 @@ import typer
 
 from domain.errors import Refused
 from toybox.cli.app import RUN, AsJson, app, session
-from toybox.cli.llm_jobs import JobArgument, job_id_of, llm_jobs
+from toybox.cli.llm_jobs import JobArgument, llm_jobs
 from toybox.client import Client
 from toybox.terminal.answers import Screen, told
 from toybox.terminal.failures import Exit, say
+from toybox.terminal.naming import job_id
 from toybox.terminal.output import short
 
 Json = dict[str, Any]
@@ -68,7 +69,7 @@ def follow(
 ) -> None:
     """Show an answer from its beginning, as it comes if it is still being written."""
     with session(context).client() as client:
-        code = _follow(client, job_id_of(client, job), session(context).called, Screen(as_json=as_json, live=stream))
+        code = _follow(client, job_id(client, job), session(context).called, Screen(as_json=as_json, live=stream))
     raise typer.Exit(code)
 
 

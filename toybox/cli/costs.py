@@ -2,13 +2,14 @@
 
 import sys
 from collections.abc import Sequence
+from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
-from toybox.cli.app import LOOK, AsJson, Limit, OptionalProject, app, session
+from toybox.cli.app import LOOK, AsJson, Limit, OptionalProject, app, given, session
 from toybox.client import Client
 from toybox.terminal.charts import bar, sparkline
 from toybox.terminal.output import dollars, figures, moment, money, out, print_json, short, show, table
@@ -53,6 +54,7 @@ app.add_typer(costs, name="costs", rich_help_panel=LOOK)
 From = Annotated[str | None, typer.Option("--from", help="A day such as 2026-11-01, or an instant.")]
 To = Annotated[str | None, typer.Option("--to", help="Up to here, not included.")]
 Zone = Annotated[str, typer.Option("--zone", help="Time zone of days, weeks and months: Europe/Berlin.")]
+_DIMENSIONS = ("project_id", "phase", "agent_id", "provider", "model", "key_id", "tier")
 _TREND = 24
 """Columns of a trend beside a table."""
 
@@ -82,7 +84,10 @@ def show_(
 @costs.command(epilog="Example: toybox costs explain release-notes")
 def explain(
     context: typer.Context,
-    what: Annotated[str, typer.Argument(metavar="WHAT", help="Id of an attempt, job or agent, or a project.")],
+    what: Annotated[
+        str,
+        typer.Argument(metavar="WHAT", help="Id of an attempt, job (its beginning will do) or agent, or a project."),
+    ],
     as_json: AsJson = False,
 ) -> None:
     """Print every line, quantity x rate, with its price card and event, and prove that they add up to the total."""
@@ -124,8 +129,7 @@ def report_(  # noqa: PLR0913, PLR0917 -- one option each
         raise typer.BadParameter("choose one of --csv and --json")
     with session(context).client() as client:
         found = project_id(client, project) if project else None
-        asked: Json = {"bucket": bucket.value, "group_by": by, "from": begins, "to": ends, "zone": zone}
-        asked = {name: value for name, value in {**asked, "project_id": found}.items() if value is not None}
+        asked = given(**{"from": begins}, to=ends, bucket=bucket.value, group_by=by, zone=zone, project_id=found)
         if as_csv:
             sys.stdout.write(client.content("/api/cost/report", **asked, format="csv").decode())
             return
@@ -208,12 +212,12 @@ def _chart(answer: Json, by: Sequence[str]) -> None:
 def _trends(items: Sequence[Json], by: Sequence[str]) -> list[tuple[str, ...]]:
     """One row a group: its sum, and how it went on from period to period."""
     periods = sorted({each["begins"] for each in items})
-    groups: dict[str, list[Json]] = {}
-    for each in items:
-        groups.setdefault(_title(each, by), []).append(each)
-    rows: list[tuple[float, tuple[str, ...]]] = []
-    for name, own in groups.items():
-        amount = sum(float(each["amount"]) for each in own)
+    groups: dict[tuple[object, ...], list[Json]] = {}
+    for each in items:  # by ids: two runs of a blueprint have the same name
+        groups.setdefault(tuple(each.get(name) for name in _DIMENSIONS), []).append(each)
+    rows: list[tuple[Decimal, tuple[str, ...]]] = []
+    for own in groups.values():
+        name, amount = _title(own[0], by), sum((Decimal(each["amount"]) for each in own), Decimal(0))
         known = {each["begins"]: float(each["amount"]) for each in own}
         tokens = sum(each["input_tokens"] + each["output_tokens"] for each in own)
         trend = sparkline([known.get(each, 0.0) for each in periods], _TREND, out())
@@ -227,8 +231,10 @@ def _title(each: Json, by: Sequence[str]) -> str:
         match group:
             case "project" | "agent":
                 told.append(str(each.get(group) or short(each.get(f"{group}_id")) or "outside of projects"))
+            case "phase" if each.get("project_id"):
+                told.append(f"{each.get('project') or short(each['project_id'])} / {each.get('phase') or '-'}")
             case "phase":
-                told.append(f"{each.get('project') or short(each.get('project_id'))} / {each.get('phase') or '-'}")
+                told.append("outside of projects")
             case "key":
                 told.append(short(each.get("key_id")) or "no key")
             case "model":
@@ -257,7 +263,9 @@ def report(client: Client, project: str | None, by: Grouping, limit: int, *, as_
         print_json([{"type": "total", **first["total"]}, *({"type": by.value, **each} for each in first["items"])])
         return
     made = table(by.value.upper(), figures("CALLS"), figures("INPUT"), figures("OUTPUT"), figures("COST"))
-    rows = [_row(each, _name(each, by)) for each in first["items"]]
+    rows = [
+        _row(each, _title({**each, "project": each["name"], "agent": each["name"]}, [by])) for each in first["items"]
+    ]
     if len(rows) > 1:
         rows.append(_row(first["total"], "total"))
     show(made, rows, "nothing was spent yet")
@@ -268,17 +276,3 @@ def report(client: Client, project: str | None, by: Grouping, limit: int, *, as_
 def _row(each: Json, name: str) -> tuple[str, ...]:
     tokens = (f"{each['input_tokens']:,}", f"{each['output_tokens']:,}")
     return (name, str(each["attempts"]), *tokens, f"{'~' if each['estimated'] else ''}{money(each['amount'])}")
-
-
-def _name(each: Json, by: Grouping) -> str:
-    match by:
-        case Grouping.project | Grouping.agent:
-            return str(each.get("name") or short(each.get(f"{by.value}_id")) or "outside of projects")
-        case Grouping.phase:
-            return f"{each.get('name') or short(each.get('project_id'))} / {each.get('phase') or '-'}"
-        case Grouping.model:
-            return f"{each['provider']}/{each['model']}"
-        case Grouping.key:
-            return short(each.get("key_id")) or "no key"
-        case _:
-            return str(each.get(by.value) or "-")

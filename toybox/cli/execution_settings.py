@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from domain.errors import Refused
-from toybox.cli.app import OPERATE, AsJson, app, session
+from toybox.cli.app import OPERATE, AsJson, app, given, session
 from toybox.client import Client
 from toybox.terminal.naming import one_of, project_id
 from toybox.terminal.output import figures, is_id, moment, out, print_json, show, table
@@ -32,7 +32,10 @@ def default(context: typer.Context, as_json: AsJson = False) -> None:
 def show_(context: typer.Context, as_json: AsJson = False) -> None:
     """Show what holds: weights of projects, and the most calls under way of each kind."""
     with session(context).client() as client:
-        found: Json = client.get(SETTINGS)
+        _tell(client.get(SETTINGS), as_json=as_json)
+
+
+def _tell(found: Json, *, as_json: bool) -> None:
     if as_json:
         print_json(found)
         return
@@ -77,9 +80,9 @@ def set_(  # noqa: PLR0913, PLR0917 -- one option each
     with session(context).client() as client:
         answer = client.ask("GET", SETTINGS)
         found: Json = {name: value for name, value in answer.body.items() if name not in ("changed_at", "version")}
-        found |= {name: value for name, value in (("weight", weight), ("ageing_seconds", ageing)) if value is not None}
-        general = {"per_provider": per_provider, "per_model": per_model, "per_project": per_project, "per_key": per_key}
-        found |= {name: None if said == "any" else _number(said) for name, said in general.items() if said is not None}
+        found |= given(weight=weight, ageing_seconds=ageing)
+        general = given(per_provider=per_provider, per_model=per_model, per_project=per_project, per_key=per_key)
+        found |= {name: None if said == "any" else _number(said) for name, said in general.items()}
         address = Addresses(client)
         for listed, said, who, number in (
             ("weights", weights, address.project, "weight"),
@@ -92,7 +95,7 @@ def set_(  # noqa: PLR0913, PLR0917 -- one option each
                 _change(found[listed], each, who, number)
         looked_at = answer.etag if answer.body["version"] else None
         client.ask("PUT", SETTINGS, body=found, if_match=looked_at)
-    show_(context, as_json=as_json)
+        _tell(client.get(SETTINGS), as_json=as_json)  # by the same client: not older than what it has just changed
 
 
 def _change(named: list[Json], said: str, address: Callable[[str], Json], number: str) -> None:

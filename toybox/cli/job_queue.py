@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from domain.errors import Refused
-from toybox.cli.app import AsJson, Limit, session
+from toybox.cli.app import AsJson, Limit, given, session
 from toybox.cli.llm_jobs import llm_jobs
 from toybox.client import Client
 from toybox.terminal.output import figures, is_id, moment, out, print_json, short, show, span, table
@@ -28,7 +28,9 @@ def queue(context: typer.Context, as_json: AsJson = False) -> None:
     if as_json:
         print_json(found)
         return
-    depth = ", ".join(f"{found[each]} {each.replace('_', ' ')}" for each in (*_DEPTHS, "dead_letters") if found[each])
+    depth = ", ".join(f"{found[each]} {each}" for each in _DEPTHS if found[each])
+    if dead := found["dead_letters"]:
+        depth = f"{depth}, " * bool(depth) + f"{dead} dead letter{'s' if dead != 1 else ''}"
     out().print(depth or "nothing waits and nothing runs")
     if found["waiting"]:
         made = table("PROJECT", "PROVIDER", figures("PRIORITY"), figures("JOBS"), figures("LATER"), figures("OLDEST"))
@@ -121,12 +123,11 @@ def requeue(  # noqa: PLR0913, PLR0917 -- one option each
     """Put dead letters back into the queue; their attempts are numbered on."""
     if bool(jobs) == all_:
         raise Refused("name the jobs, or say --all", code="what_to_requeue")
-    again = {key: value for key, value in (("attempts", attempts), ("seconds", within)) if value is not None}
+    again = given(attempts=attempts, seconds=within)
     with session(context).client() as client:
         wanted = _wanted(client, project, provider, model, failure)
         if all_:
-            body = {key: value for key, value in wanted.items() if value is not None}
-            done: list[str] = client.post("/api/llm-jobs/requeue", {**body, **again, "limit": limit})["job_ids"]
+            done: list[str] = client.post("/api/llm-jobs/requeue", given(**wanted, **again, limit=limit))["job_ids"]
         else:
             done = [_one(client, each) for each in jobs or ()]
             for each in done:

@@ -9,7 +9,7 @@ import typer
 
 from adapters.clock import now
 from domain.values import instant_text
-from toybox.cli.app import OPERATE, AsJson, app, session
+from toybox.cli.app import OPERATE, AsJson, app, given, session
 from toybox.terminal.output import moment, out, print_json, short, show, styled, table
 
 keys = typer.Typer(no_args_is_help=False, invoke_without_command=True, help="Access keys: create, list, revoke.")
@@ -70,9 +70,9 @@ def create(
         return
     if not label or not permission:
         raise typer.BadParameter("give a label and at least one --permission, for instance -p projects.read")
-    body = {"label": label, "permissions": permission, "expires_at": until(expires)}
+    body = given(label=label, permissions=permission, expires_at=until(expires))
     with session(context).client() as client:
-        made = client.post("/api/auth/keys", {name: value for name, value in body.items() if value is not None})
+        made = client.post("/api/auth/keys", body)
     if as_json:
         print_json(made)
         return

@@ -1,22 +1,18 @@
 """`toybox llm-jobs`: what is asked of models, what it waits for, where each attempt went."""
 
 from typing import Annotated, Any
-from uuid import UUID
 
 import typer
 
 from toybox.cli.app import LOOK, AsJson, Limit, app, session
-from toybox.client import Client
 from toybox.terminal.job import show_job, show_jobs
-from toybox.terminal.naming import one_of
-from toybox.terminal.output import is_id, print_json
+from toybox.terminal.naming import job_id
+from toybox.terminal.output import print_json
 
 llm_jobs = typer.Typer(
     invoke_without_command=True, help="Questions to models: list, show and follow them; the queue and its dead letters."
 )
 app.add_typer(llm_jobs, name="llm-jobs", rich_help_panel=LOOK)
-RECENT = 1_000
-"""Of so many, the newest ones, an id may be given by its beginning."""
 JobArgument = Annotated[str, typer.Argument(metavar="JOB", help="Its id, or the beginning of it.")]
 
 
@@ -51,16 +47,8 @@ def show(
 ) -> None:
     """Show a job: its targets, what it waits for, and every attempt with its target and what it cost."""
     with session(context).client() as client:
-        found: dict[str, Any] = client.get(f"/api/llm-jobs/{job_id_of(client, job)}")
+        found: dict[str, Any] = client.get(f"/api/llm-jobs/{job_id(client, job)}")
     if as_json:
         print_json(found)
     else:
         show_job(found)
-
-
-def job_id_of(client: Client, said: str) -> str:
-    """The id of the job that somebody means."""
-    if is_id(said):
-        return str(UUID(said))
-    jobs = list(client.pages("/api/llm-jobs", limit=RECENT))
-    return str(one_of([{**each, "id": each["job_id"]} for each in jobs], said, "job", "toybox llm-jobs")["id"])

@@ -7,15 +7,15 @@ import typer
 
 from toybox.cli.app import DECIDE, AsJson, Limit, OptionalProject, amount, app, session
 from toybox.client import Client
-from toybox.terminal.output import dollars, figures, money, out, print_json, short, show, styled, table
+from toybox.terminal.output import figure, figures, out, print_json, quantity, short, show, styled, table
 
 Json = dict[str, Any]
 
 
 budgets = typer.Typer(invoke_without_command=True, help="Budgets: list, open, raise, close.")
 app.add_typer(budgets, name="budgets", rich_help_panel=DECIDE)
-Budget = Annotated[str, typer.Argument(metavar="BUDGET", help="Its id, the beginning of it, or a project.")]
-Usd = Annotated[str, typer.Argument(metavar="USD", callback=amount, help="The new limit, in dollars.")]
+Budget = Annotated[str, typer.Argument(metavar="BUDGET", help="Its id, the beginning of it, global, or a project.")]
+Most = Annotated[str, typer.Argument(metavar="LIMIT", callback=amount, help="In dollars, or in the limit's unit.")]
 
 LimitName = Annotated[
     str | None, typer.Option("--limit", help="Which of several limits: usd-lifetime, usd-day-europe-berlin.")
@@ -43,7 +43,7 @@ def default(context: typer.Context, as_json: AsJson = False) -> None:
 def list_(context: typer.Context, project: OptionalProject = None, limit: Limit = 100, as_json: AsJson = False) -> None:
     """List budgets: limit, spent, held for calls under way, and who waits for money."""
     from toybox.terminal.naming import project_id
-    from toybox.terminal.picture import scope_of
+    from toybox.terminal.picture import limit_of
 
     with session(context).client() as client:
         found = project_id(client, project) if project else None
@@ -59,9 +59,9 @@ def list_(context: typer.Context, project: OptionalProject = None, limit: Limit 
         (
             short(each["id"]),
             names.get(each["project_id"], ""),
-            scope_of(each, {"phases": []}) + ("" if limited["name"] == "usd-lifetime" else f": {limited['name']}"),
+            limit_of(each, limited, {"phases": []}),
             styled(each["status"]),
-            *(money(limited[of]) if limited["unit"] == "usd" else str(limited[of]) for of in _FIGURES),
+            *(figure(limited[of], limited["unit"]) for of in _FIGURES),
             str(len(each["parked"]) or ""),
         )
         for each in listed
@@ -79,7 +79,7 @@ def _project_names(client: Client, listed: list[Json]) -> dict[str, str]:
 def open_(  # noqa: PLR0913, PLR0917 -- one option each
     context: typer.Context,
     scope: Annotated[str, typer.Argument(metavar="PROJECT|global", help="What it limits.")],
-    limit: Usd,
+    limit: Most,
     phase: Annotated[str | None, typer.Option("--phase", help="Only this phase of the project.")] = None,
     agent: Annotated[str | None, typer.Option("--agent", help="Only this agent of the project, by name.")] = None,
     provider: Annotated[str | None, typer.Option("--provider", help="With global: only this provider.")] = None,
@@ -103,7 +103,7 @@ def open_(  # noqa: PLR0913, PLR0917 -- one option each
     with session(context).client() as client:
         covered = _asked(provider, model) if provider else _scope(client, scope, phase, agent)
         answer = client.post("/api/budgets", {"scope": covered, **facts})
-    _done(answer, f"opened with {_amount(limit, unit.value)}", as_json=as_json)
+    _done(answer, f"has a limit of {quantity(limit, unit.value)}", as_json=as_json)
 
 
 def _window(said: str, zone: str | None) -> Json:
@@ -114,10 +114,6 @@ def _window(said: str, zone: str | None) -> Json:
 
 def _asked(provider: str, model: str | None) -> Json:
     return {"kind": "model" if model else "provider", "provider": provider, **({"model": model} if model else {})}
-
-
-def _amount(amount: object, unit: object) -> str:
-    return dollars(amount) if unit == "usd" else f"{amount} {str(unit).replace('_', ' ')}"
 
 
 def _scope(client: Client, scope: str, phase: str | None, agent: str | None) -> Json:
@@ -139,12 +135,18 @@ def _scope(client: Client, scope: str, phase: str | None, agent: str | None) -> 
 
 
 @budgets.command(name="raise", epilog="Example: toybox budgets raise 1a2b3c4d 0.75")
-def raise_(context: typer.Context, budget: Budget, limit: Usd, name: LimitName = None, as_json: AsJson = False) -> None:
+def raise_(
+    context: typer.Context, budget: Budget, limit: Most, name: LimitName = None, as_json: AsJson = False
+) -> None:
     """Change a limit; whoever waits for money goes on when it fits."""
     body: Json = {"limit": limit, **({"name": name} if name else {})}
     with session(context).client() as client:
-        answer = client.patch(f"/api/budgets/{_find(client, budget)}", body)
-    _done(answer, f"may spend {dollars(limit)} in all", as_json=as_json)
+        path = f"/api/budgets/{_find(client, budget)}"
+        answer = client.patch(path, body)
+        limits: list[Json] = client.get(path)["limits"]
+    changed = next(each for each in limits if name in (None, each["name"]))
+    called = "" if changed["name"] == "usd-lifetime" else f" ({changed['name']})"
+    _done(answer, f"has a limit of {quantity(limit, changed['unit'])}{called}", as_json=as_json)
 
 
 @budgets.command(epilog="Example: toybox budgets close 1a2b3c4d")
@@ -157,13 +159,18 @@ def close(context: typer.Context, budget: Budget, name: LimitName = None, as_jso
 
 
 def _find(client: Client, said: str) -> str:
-    """A budget by its id, or the budget of a whole project by the project's name."""
+    """A budget by its id, the budget of everything, or that of a whole project by the project's name."""
     from domain.errors import NotFound
     from toybox.terminal.naming import one_of, project_id
     from toybox.terminal.output import is_id
 
     if is_id(said):
         return said
+    if said == "global":
+        everything = next(iter(client.pages("/api/budgets", kind="global", limit=1)), None)
+        if everything is None:
+            raise NotFound("no budget limits everything: toybox budgets open global USD makes one")
+        return str(everything["id"])
     try:
         return one_of(client.pages("/api/budgets"), said, "budget", "toybox budgets")["id"]
     except NotFound as missing:

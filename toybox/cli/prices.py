@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from toybox.cli.app import OPERATE, AsJson, Limit, app, session
+from toybox.cli.app import OPERATE, AsJson, Limit, app, given, session
 from toybox.client import Client
 from toybox.terminal.failures import Exit
 from toybox.terminal.output import dollars, err, figures, moment, money, out, print_json, short, show, styled, table
@@ -97,11 +97,11 @@ def show_(
         show(made, rows, "it has no rates")
         out().print(f"source: {found['applies']['source']}", style="dim", soft_wrap=True)
     if len(found["history"]) > 1:
-        made = table("CARD", "ORIGIN", "FROM", "UNTIL", figures("INPUT"), figures("OUTPUT"), "IN FORCE")
+        made = table("CARD", "MODEL", "ORIGIN", "FROM", "UNTIL", figures("INPUT"), figures("OUTPUT"), "IN FORCE")
         rows = [
             (
-                each["card"], each["origin"], each["effective_from"], each["until"] or "", _rate(each, "input"),
-                _rate(each, "output"), "yes" if each["in_force"] else "",
+                each["card"], each["model"], each["origin"], each["effective_from"], each["until"] or "",
+                _rate(each, "input"), _rate(each, "output"), "yes" if each["in_force"] else "",
             )
             for each in found["history"]
         ]  # fmt: skip
@@ -247,8 +247,7 @@ def rerate(
     Where the month of an attempt is closed, the difference counts today. It may be interrupted at any moment: what is
     done stays done, and the same command does the rest.
     """
-    body: Json = {"card": card, "from_day": _day(from_day), "to_day": _day(to_day), "reason": reason}
-    body = {name: value for name, value in body.items() if value is not None} | {"dry_run": dry_run}
+    body = given(card=card, from_day=_day(from_day), to_day=_day(to_day), reason=reason, dry_run=dry_run)
     with session(context).client() as client:
         pages = list(_progress(_pages(client, body), quiet=as_json))
         names = {each["id"]: each["name"] for each in client.pages("/api/projects", limit=1000)}

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from domain.errors import Conflict, NotFound, Refused
-from toybox.cli.app import OPERATE, AsJson, app, session
+from toybox.cli.app import OPERATE, AsJson, app, given, session
 from toybox.client import Client
 from toybox.terminal.output import moment, out, print_json, short, show, styled, table
 
@@ -74,8 +74,7 @@ def add(
     secret = _secret(f"Key of {provider}")
     with session(context).client() as client:
         whose = project_id(client, project) if project else None
-        body = {"provider": provider, "label": label, "project_id": whose, "key": secret}
-        answer = client.post("/api/api-keys", {name: value for name, value in body.items() if value is not None})
+        answer = client.post("/api/api-keys", given(provider=provider, label=label, project_id=whose, key=secret))
         key: Json = client.get(f"/api/api-keys/{answer['id']}")
     _told(key, "is stored", as_json=as_json)
 

@@ -4,15 +4,22 @@ from typing import Annotated, Any
 
 import typer
 
-from toybox.cli.app import OPERATE, AsJson, app, session
+from toybox.cli.app import OPERATE, AsJson, app, given, session
 from toybox.terminal.output import moment, out, print_json, show, styled, table
 
 Json = dict[str, Any]
-providers = typer.Typer(no_args_is_help=True, help="Model providers: their health, and their circuits.")
+providers = typer.Typer(invoke_without_command=True, help="Model providers: their health, and their circuits.")
 app.add_typer(providers, name="providers", rich_help_panel=OPERATE)
 Named = Annotated[str, typer.Argument(metavar="PROVIDER", help="Such as openai, or one that you registered.")]
 Model = Annotated[str | None, typer.Option("--model", metavar="MODEL", help="The circuit of this model alone.")]
 Reason = Annotated[str | None, typer.Option("--reason", "-r", help="Why; kept sealed with the event.")]
+
+
+@providers.callback()
+def default(context: typer.Context, as_json: AsJson = False) -> None:
+    """Model providers: without a command, show how they are."""
+    if context.invoked_subcommand is None:
+        health(context, as_json=as_json)
 
 
 @providers.command(epilog="Example: toybox providers health openai")
@@ -75,9 +82,8 @@ def close(context: typer.Context, provider: Named, model: Model = None, reason: 
 
 
 def _set(context: typer.Context, action: str, provider: str, model: str | None, reason: str | None) -> None:
-    body = {name: value for name, value in (("model", model), ("reason", reason)) if value is not None}
     with session(context).client() as client:
-        client.post(f"/api/ai-providers/{provider}/circuit", {"action": action, **body})
+        client.post(f"/api/ai-providers/{provider}/circuit", given(action=action, model=model, reason=reason))
     which = f"{provider}/{model}" if model else provider
     done = "is open: no job is sent there" if action == "open" else "is closed: jobs are sent there again"
     out().print(f"the circuit of {which} {done}")

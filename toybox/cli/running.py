@@ -13,7 +13,7 @@ from toybox.cli.app import RUN, AsJson, ProjectArgument, Session, amount, app, s
 from toybox.client import Client
 from toybox.terminal.failures import Exit, say
 from toybox.terminal.output import dollars, err, is_interactive, out, print_json, short
-from toybox.terminal.picture import enough, scope_of, shortfall, why
+from toybox.terminal.picture import enough, named, shortfall, why
 from toybox.terminal.watching import LiveView, Standing, view_for, watch
 
 Json = dict[str, Any]
@@ -165,7 +165,7 @@ def summary(standing: Standing, code: Exit, called: str) -> Json:
         "held": project["held"],
         "waiting": project["waiting"],
         "budgets": standing.budgets,
-        "raise": [_raise(each, called) for each in standing.shortages] if code is Exit.BUDGET else [],
+        "raise": [_raise(standing, each, called) for each in standing.shortages] if code is Exit.BUDGET else [],
     }
 
 
@@ -174,8 +174,9 @@ def _tell(standing: Standing, code: Exit, called: str, *, live: bool) -> None:
     name = short(project["id"])
     if code is Exit.BUDGET:
         for wait in standing.shortages:
-            say(f"stopped by a budget: {wait.get('agent') or 'a job'}: {shortfall(_named(standing, wait))}")
-        for command in dict.fromkeys(_raise(each, called) for each in standing.shortages):
+            lacks = shortfall(named(wait, standing.budgets, project))
+            say(f"stopped by a budget: {wait.get('agent') or 'a job'}: {lacks}")
+        for command in dict.fromkeys(_raise(standing, each, called) for each in standing.shortages):
             say(f"  let it go on:  {command}")
         say(f"  then watch it: {called} watch {name}")
         return
@@ -190,11 +191,7 @@ def _tell(standing: Standing, code: Exit, called: str, *, live: bool) -> None:
         out().print(f"{what + ':':<9}{called} {command} {name}", style="dim", soft_wrap=True)
 
 
-def _named(standing: Standing, wait: Json) -> Json:
-    """The wait, its budget called by names instead of ids."""
-    budget = next((each for each in standing.budgets if each["id"] == wait["budget_id"]), None)
-    return {**wait, "scope": scope_of(budget, standing.project)} if budget else wait
-
-
-def _raise(wait: Json, called: str) -> str:
-    return f"{called} budgets raise {short(wait['budget_id'])} {enough(wait)}"
+def _raise(standing: Standing, wait: Json, called: str) -> str:
+    budget = next(each for each in standing.budgets if each["id"] == wait["budget_id"])
+    which = f" --limit {wait['name']}" if len(budget["limits"]) > 1 else ""
+    return f"{called} budgets raise {short(wait['budget_id'])} {enough(wait)}{which}"

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from toybox.cli.app import OPERATE, AsJson, Limit, app, session
+from toybox.cli.app import OPERATE, AsJson, Limit, app, given, session
 from toybox.client import Client
 from toybox.terminal.output import moment, out, print_json, short, show, styled, table
 
@@ -79,14 +79,8 @@ def add(
         raise typer.BadParameter("say of what: --type budget.threshold_crossed, --type 'budget.*', or --type '*'")
     with session(context).client() as client:
         whose = project_id(client, project) if project else None
-        body = {
-            "url": url,
-            "types": types,
-            "project_id": whose,
-            "description": description,
-            "from_position": from_position,
-        }
-        answer = client.post("/api/webhooks", {name: value for name, value in body.items() if value is not None})
+        body = given(url=url, types=types, project_id=whose, description=description, from_position=from_position)
+        answer = client.post("/api/webhooks", body)
     if as_json:
         print_json(answer)
         return
@@ -137,7 +131,7 @@ def change(
     as_json: AsJson = False,
 ) -> None:
     """Another address, choice of events or description; what is left out stays, what failed is tried at once."""
-    body = {name: value for name, value in (("url", url), ("types", types), ("description", description)) if value}
+    body = given(url=url, types=types or None, description=description)
     with session(context).client() as client:
         answer = client.patch(f"/api/webhooks/{_one(client, webhook)['id']}", body)
     _done(answer, "is changed", as_json=as_json)
@@ -165,9 +159,7 @@ def rotate(
     as_json: AsJson = False,
 ) -> None:
     """Sign with a new secret, printed once; the old one signs too, until the overlap is over."""
-    with session(context).client() as client:
-        chosen = _one(client, webhook)
-        answer = client.post(f"/api/webhooks/{chosen['id']}/rotate", {"overlap_seconds": overlap})
+    answer = _asked(context, webhook, "rotate", {"overlap_seconds": overlap})
     if as_json:
         print_json(answer)
         return
@@ -235,7 +227,7 @@ def dead_letters(
     with session(context).client() as client:
         path = f"/api/webhooks/{_one(client, webhook)['id']}/dead-letters"
         if requeue:
-            answer = client.post(f"{path}/requeue", {} if position is None else {"position": position})
+            answer = client.post(f"{path}/requeue", given(position=position))
             _done(answer, "tries what was given up once more", as_json=as_json)
             return
         found = list(client.pages(path, limit=limit))
@@ -281,12 +273,15 @@ def _one(client: Client, said: str) -> Json:
     return one_of(client.pages("/api/webhooks"), said, "webhook", "toybox webhooks")
 
 
+def _asked(context: typer.Context, webhook: str, what: str, body: Json | None = None) -> Json:
+    with session(context).client() as client:
+        return client.post(f"/api/webhooks/{_one(client, webhook)['id']}/{what}", body or {})
+
+
 def _ask(
     context: typer.Context, webhook: str, what: str, said: str, body: Json | None = None, *, as_json: bool
 ) -> None:
-    with session(context).client() as client:
-        answer = client.post(f"/api/webhooks/{_one(client, webhook)['id']}/{what}", body or {})
-    _done(answer, said, as_json=as_json)
+    _done(_asked(context, webhook, what, body), said, as_json=as_json)
 
 
 def _done(answer: Json, said: str, *, as_json: bool) -> None:

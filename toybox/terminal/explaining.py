@@ -7,7 +7,7 @@ from typing import Any, Final
 from domain.errors import NotFound
 from domain.values import MONEY_DIGITS, ZERO, money_text
 from toybox.client import Client
-from toybox.terminal.naming import project_id
+from toybox.terminal.naming import job_id, project_id
 from toybox.terminal.output import is_id, short
 
 Json = dict[str, Any]
@@ -19,13 +19,24 @@ SCOPES: Final = ("attempt", "job", "agent", "project")
 def found_tree(client: Client, said: str) -> Json:
     """The tree of whatever this id or name is."""
     if not is_id(said):
-        return client.get("/api/cost/tree", project_id=project_id(client, said))
+        return client.get("/api/cost/tree", **_meant(client, said))
     for scope in SCOPES:
         try:
             return client.get("/api/cost/tree", **{f"{scope}_id": said})
         except NotFound:
             continue
     raise NotFound(f"nothing was spent on {said}: give the id of an attempt, a job, an agent or a project")
+
+
+def _meant(client: Client, said: str) -> dict[str, str]:
+    """A project by name or the beginning of its id, else a job by that."""
+    try:
+        return {"project_id": project_id(client, said)}
+    except NotFound as missing:
+        try:
+            return {"job_id": job_id(client, said)}
+        except NotFound:
+            raise missing from None
 
 
 def lines_of_tree(tree: Json) -> Iterator[str]:

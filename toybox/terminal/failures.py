@@ -66,7 +66,7 @@ def report_usage(error: TyperException) -> Exit:
             each for each in getattr(error, "possibilities", None) or () if each in _options(context.command.params)
         ]
         message = f"there is no option {option}" + (f", did you mean {' or '.join(near)}?" if near else "")
-    message = message.replace("Value error, ", "")
+    message = message.replace("Value error, ", "") or "say what to do"
     say(f"{path}: {message.rstrip('.')}{'' if message.endswith('?') else ';'} see {path} --help")
     return Exit.USAGE
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from typing import Any
+from uuid import UUID
 
 from domain.errors import Conflict, NotFound
 from toybox.client import Client
@@ -11,6 +12,7 @@ from toybox.terminal.output import is_id, short
 Json = dict[str, Any]
 SHORTEST = 4
 """Characters of an id that are enough to look by."""
+RECENT_JOBS = 1_000
 LOOKED_AT = 2000
 """How many of the newest are searched for the beginning of an id."""
 
@@ -29,6 +31,14 @@ def project_id(client: Client, said: str) -> str:
         hint = f"did you mean {' or '.join(near)}?" if near else _too_short(said)
         raise NotFound(f"there is no project {said}: {hint or 'toybox projects lists them'}")
     return next((each for each in named if each["status"] in ("running", "paused")), named[0])["id"]
+
+
+def job_id(client: Client, said: str) -> str:
+    """The job's id; its beginning will do for the newest ones."""
+    if is_id(said):
+        return str(UUID(said))
+    jobs = client.pages("/api/llm-jobs", limit=RECENT_JOBS)
+    return str(one_of(({**each, "id": each["job_id"]} for each in jobs), said, "job", "toybox llm-jobs")["id"])
 
 
 def one_of(found: Iterable[Json], said: str, what: str, lister: str) -> Json:

@@ -187,6 +187,16 @@ def dollars(amount: object) -> str:
     return f"{whole}.{digits.rstrip('0').ljust(2, '0')}"
 
 
+def figure(amount: object, unit: str) -> str:
+    """An amount of a limit in a table: dollars, or tokens."""
+    return money(amount) if unit == "usd" else f"{Decimal(str(amount)):,f}"
+
+
+def quantity(amount: object, unit: str) -> str:
+    """An amount of a limit in a sentence."""
+    return dollars(amount) if unit == "usd" else f"{figure(amount, unit)} {unit.replace('_', ' ')}"
+
+
 def moment(text: object, *, seconds: bool = True) -> str:
     """An instant in this machine's time zone."""
     if not text:

@@ -1,6 +1,6 @@
 """A project drawn for a terminal: phases, agents and what they wait for, spending against its budgets."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from typing import Any, cast
 
@@ -8,7 +8,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from toybox.terminal.output import dollars, moment, money, short, styled, symbol
+from toybox.terminal.output import dollars, moment, money, quantity, short, styled, symbol
 
 Json = dict[str, Any]
 BAR = 24
@@ -34,7 +34,7 @@ def picture(project: Json, budgets: list[Json] | None, console: Console, *, cloc
         _phases(project, console),
         _money(project, budgets, console),
     ]
-    parts += [_wait(each) for each in project["waiting"]]
+    parts += [_wait(named(each, budgets or [], project)) for each in project["waiting"]]
     if reason := why(project):
         parts.append(Text(reason, "red" if project["status"] == "failed" else "yellow"))
     return Group(*parts)
@@ -117,10 +117,12 @@ def _money(project: Json, budgets: list[Json] | None, console: Console) -> Rende
     if not budgets:
         return Text(f"spent {dollars(project['spent'])}, no budget limits it", "dim")
     rows: list[tuple[str, tuple[Decimal, Decimal, Decimal], str]] = []
-    for budget in budgets:
-        limit, settled, held = (Decimal(str(budget[name])) for name in ("limit", "settled", "held"))
-        line = _with_held(f"{dollars(settled)} of {dollars(limit)}", held)
-        rows.append((scope_of(budget, project), (limit, settled, held), line))
+    for budget, limit in ((each, limit) for each in budgets for limit in each["limits"]):
+        most, settled, held = (Decimal(str(limit[name])) for name in ("limit", "settled", "held"))
+        unit = str(limit["unit"])
+        of = dollars(settled) if unit == "usd" else f"{settled:,f}"
+        line = _with_held(f"{of} of {quantity(most, unit)}", held, unit)
+        rows.append((limit_of(budget, limit, project), (most, settled, held), line))
     room = console.width - max(len(scope) for scope, _, _ in rows) - max(len(line) for _, _, line in rows) - 3
     grid = Table.grid(padding=(0, 1, 0, 0))
     for _ in range(3):
@@ -130,29 +132,37 @@ def _money(project: Json, budgets: list[Json] | None, console: Console) -> Rende
     return grid
 
 
-def _with_held(line: str, held: Decimal) -> str:
-    return f"{line}, {dollars(held)} held" if held else line
+def _with_held(line: str, held: Decimal, unit: str = "usd") -> str:
+    return f"{line}, {dollars(held) if unit == 'usd' else f'{held:,f}'} held" if held else line
+
+
+def limit_of(budget: Json, limit: Json, project: Json | None = None) -> str:
+    """One limit of a budget: its scope, and its name where that says more than "money, for ever"."""
+    scope = scope_of(budget, project)
+    return scope if limit["name"] == "usd-lifetime" else f"{scope}: {limit['name']}"
 
 
 def scope_of(budget: Json, project: Json | None = None) -> str:
     """What a budget covers, in names where they are known."""
-    scope = budget.get("scope")
-    if isinstance(scope, str) or scope is None:
-        return str(budget.get("label") or scope or "")
-    known = cast("Json", scope)
-    kind = str(known["kind"])
-    if kind == "agent" and project:
-        name = next((each["name"] for each in agents_of(project) if each["id"] == known.get("agent_id")), None)
-        return f"agent {name or short(known.get('agent_id'))}"
+    scope = cast("Json", budget["scope"])
+    kind = str(scope["kind"])
     match kind:
         case "project":
-            return "project" if project else f"project {short(known.get('project_id'))}"
+            about = "" if project else short(scope["project_id"])
         case "phase":
-            return f"phase {known.get('phase')}"
+            about = scope["phase"]
         case "agent":
-            return f"agent {short(known.get('agent_id'))}"
+            known = {each["id"]: each["name"] for each in agents_of(project)} if project else {}
+            about = known.get(scope["agent_id"]) or short(scope["agent_id"])
+        case "model":
+            about = f"{scope['provider']}/{scope['model']}"
+        case "provider":
+            about = scope["provider"]
+        case "key":
+            about = short(scope["key_id"])
         case _:
-            return kind
+            about = ""
+    return f"{kind} {about}".rstrip()
 
 
 def _bar(limit: Decimal, settled: Decimal, held: Decimal, width: int, *, plain: bool) -> Text:
@@ -174,23 +184,33 @@ def _wait(wait: Json) -> Text:
             said = f"{wait['agent']} waits for a decision{due}: {wait['title']}"
         case "budget":
             who = wait.get("agent") or f"job {short(wait['job_id'])}"
-            said = f"{who} waits for money: {shortfall(wait)}"
+            said = f"{who} waits for {'money' if wait['unit'] == 'usd' else 'tokens'}: {shortfall(wait)}"
         case _:
             who = wait.get("agent") or f"job {short(wait.get('job_id'))}"
             said = f"{who} tries again at {moment(wait['due_at'])}: {wait['reason']}"
     return Text(said, "yellow")
 
 
+def named(wait: Json, budgets: Sequence[Json], project: Json) -> Json:
+    """The wait, its budget called by names instead of ids where it is one of these."""
+    budget = next((each for each in budgets if each["id"] == wait.get("budget_id")), None)
+    return {**wait, "scope": scope_of(budget, project)} if budget else wait
+
+
 def shortfall(wait: Json) -> str:
     """Why a job does not fit under a limit, in figures."""
     scope = "the project" if wait["scope"] == "project" else wait["scope"]
+    unit = str(wait["unit"])
+    limit, settled, held, requested = (quantity(wait[name], unit) for name in ("limit", "settled", "held", "requested"))
+    named = "" if wait["name"] == "usd-lifetime" else f" ({wait['name']})"
+    again = f"; it asks again at {moment(wait['retry_at'])}" if wait["retry_at"] else ""
     return (
-        f"the budget of {scope} is {dollars(wait['limit'])}, of which {dollars(wait['settled'])} is spent and "
-        f"{dollars(wait['held'])} held; the next call may cost {dollars(wait['requested'])}"
+        f"the budget of {scope}{named} is {limit}, of which {settled} {'is' if unit == 'usd' else 'are'} spent and "
+        f"{held} held; the next call may {'cost' if unit == 'usd' else 'take'} {requested}{again}"
     )
 
 
 def enough(wait: Json) -> Decimal:
-    """The smallest limit, in whole cents, under which the parked call fits."""
+    """The smallest limit, in whole cents or tokens, under which the parked call fits."""
     needed = sum((Decimal(str(wait[name])) for name in ("settled", "held", "requested")), Decimal(0))
-    return needed.quantize(Decimal("0.01"), rounding="ROUND_UP")
+    return needed.quantize(Decimal("0.01" if wait["unit"] == "usd" else "1"), rounding="ROUND_UP")

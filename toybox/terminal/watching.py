@@ -74,6 +74,10 @@ def look(client: Client, project_id: str, position: int | None = None) -> Standi
     """Read the project and its budgets, not older than the position."""
     answer = client.ask("GET", f"/api/projects/{project_id}", params={"min_position": position, "timeout_ms": 10_000})
     budgets = list(client.pages("/api/budgets", project_id=project_id, limit=50))
+    waits = (each["budget_id"] for each in answer.body["waiting"] if each["kind"] == "budget")
+    for others in dict.fromkeys(waits):  # of everything, of a provider: they are no budget of the project
+        if others not in {each["id"] for each in budgets}:
+            budgets.append(client.get(f"/api/budgets/{others}", min_position=answer.position))
     return Standing(answer.body, budgets, answer.position or 0)
 
 
