@@ -1,7 +1,7 @@
 """Circuits under random traffic: the real commands, worker's choice and watch; a judge that reads the log alone."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from contextlib import nullcontext
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -86,8 +86,8 @@ class Traffic(RuleBasedStateMachine):
         self.story = Story()
         self.story.sequencer.start()
 
-    def do(self, step: Callable[[], Awaitable[T]]) -> T:
-        return self.loop.run_until_complete(step())  # type: ignore[arg-type]
+    def do(self, step: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        return self.loop.run_until_complete(step())
 
     def send(self, command: Any) -> bool:
         """Whether it was not refused. Whatever happens, the watch hears of it, and the judge looks."""
