@@ -16,8 +16,9 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS = 1
 
 WITHOUT_SERVICES := "not postgres and not kafka and not process and not loopback"
 FAST := "not postgres and not kafka and not process and not loopback and not thorough"
-# Importing the vendors' SDKs alone would take a fifth of the time of `make test-fast`.
-VENDORS = tests/adapters/llm/vendors
+# What `make test-fast` does without: importing the vendors' SDKs, collecting whole folders of tests that need services,
+# and a watchdog thread for each of three thousand tests.
+SPARED = --ignore=tests/adapters/llm/vendors --ignore=tests/acceptance -o faulthandler_timeout=0
 
 .PHONY: help venv run test test-fast coverage check lint types imports contracts contracts-check wheel format lock bench faults clean
 
@@ -43,7 +44,7 @@ test: venv ## Run all tests; real services are started for them
 
 test-fast: venv ## Run the tests that need no service (under 20 s)
 	@echo "make test-fast: tests without services"
-	@$(PY) -m pytest -q -n 2 --hypothesis-profile=fast --ignore=$(VENDORS) -m $(FAST) $(ARGS)
+	@$(PY) -m pytest -q -n 2 --hypothesis-profile=fast $(SPARED) -m $(FAST) $(ARGS)
 
 coverage: venv ## Say which branches the fast tests miss; domain and commands must miss none
 	@$(PY) -m pytest -q -m $(WITHOUT_SERVICES) --cov --cov-report= $(ARGS)

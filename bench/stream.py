@@ -86,8 +86,8 @@ async def direct(url: str, model: str, readings: Readings) -> int:
     """With the vendor's SDK."""
     async with AsyncOpenAI(base_url=url, api_key="any", max_retries=0) as sdk:
         reading = readings.reader()
-        asked = [{"role": "user", "content": "Go"}]
-        stream: Any = await sdk.chat.completions.create(model=model, messages=asked, stream=True)  # type: ignore[arg-type]
+        asked: list[Any] = [{"role": "user", "content": "Go"}]
+        stream: Any = await sdk.chat.completions.create(model=model, messages=asked, stream=True)
         async for chunk in stream:
             if chunk.choices and chunk.choices[0].delta.content:
                 reading.take(chunk.choices[0].delta.content)

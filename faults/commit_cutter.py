@@ -3,7 +3,6 @@
 `python -m faults.commit_cutter --cuts 200 --seed 1`
 """
 
-import argparse
 import asyncio
 import random
 import secrets
@@ -19,6 +18,7 @@ import uvloop
 from adapters.postgres.embedded import EmbeddedPostgres
 from adapters.postgres.migrate import migrate
 from commands.handling import Caller, Commands
+from faults.crew.asking import command_line
 from faults.crew.journals import Journal, Work, counter_id, read_journals
 from faults.crew.proxy import CUTS, Cut, cutting
 from faults.crew.sending import insist, quiet_logs, sending
@@ -128,9 +128,8 @@ async def _in_a_new_server(campaign: Campaign, home: Path) -> Outcome:
 
 def main() -> int:
     """Run what the command line asks for; 0 when everything is as it must be."""
-    parser = argparse.ArgumentParser(prog="python -m faults.commit_cutter", description=__doc__)
-    for name in ("cuts", "callers", "undisturbed", "hot", "seed"):
-        parser.add_argument(f"--{name}", type=int, default=getattr(Campaign(), name))
+    knobs = ("cuts", "callers", "undisturbed", "hot", "seed")
+    parser = command_line("commit_cutter", __doc__, Campaign(), *knobs)
     parser.add_argument("--store", choices=["both", "postgres", "forgetful"], default="both")
     asked = vars(parser.parse_args())
     store = asked.pop("store")

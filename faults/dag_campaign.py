@@ -3,7 +3,6 @@
 `python -m faults.dag_campaign --agents 200 --kills 20 --seed 1`
 """
 
-import argparse
 import asyncio
 import random
 import secrets
@@ -19,6 +18,7 @@ import uvloop
 
 from adapters.postgres.embedded import EmbeddedPostgres
 from domain.log import StoredEvent
+from faults.crew.asking import command_line
 from faults.dag.audit import audit_budgets, audit_requests
 from faults.dag.fleet import Member, Provider
 from faults.dag.money import CARD
@@ -234,12 +234,9 @@ async def control(plant: str, home: Path, seed: int = 1) -> Verdict:
 
 def main() -> int:
     """Run what the command line asks for; 0 when everything is as it must be."""
-    parser = argparse.ArgumentParser(prog="python -m faults.dag_campaign", description=__doc__)
-    given = Campaign()
-    for name in ("agents", "blocked_agents", "checkpoints", "workers", "slots", "kills", "stalls", "projector_kills"):
-        parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=getattr(given, name))
-    for name in ("phases", "room", "seed", "patience"):
-        parser.add_argument(f"--{name}", type=int, default=getattr(given, name))
+    size = ("agents", "blocked_agents", "checkpoints", "phases", "workers", "slots", "room")
+    blows = ("kills", "stalls", "projector_kills", "seed", "patience")
+    parser = command_line("dag_campaign", __doc__, Campaign(), *size, *blows)
     parser.add_argument("--usual-pace", action="store_true", help="leases of 10 s, holds that last a minute longer")
     parser.add_argument("--plants", choices=["too", "only", "none"], default="too", help="run against planted bugs")
     asked = vars(parser.parse_args())

@@ -248,4 +248,4 @@ async def torment(campaign: Campaign, home: Path, tell: Callable[[str], None] = 
 
 
 if __name__ == "__main__":
-    sys.exit(run("faults.faust_chaos", __doc__, Campaign(), torment))
+    sys.exit(run("faust_chaos", __doc__, Campaign(), torment))

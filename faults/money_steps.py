@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import uvloop
@@ -85,10 +86,10 @@ class Steps:
         self._marks.mkdir()
         self._order = Order("front", [], conninfo, str(data_dir))
         fates = {str(each.job): each.step for each in self._deaths}
-        facts = {"database_url": conninfo, "data_dir": str(data_dir), "slots": 1, "plant": plant}
+        facts: dict[str, Any] = {"database_url": conninfo, "data_dir": str(data_dir), "slots": 1, "plant": plant}
         self._workers = [
             Member(
-                StepOrder(f"w{number}", ["worker"], marks=str(self._marks), deaths=fates, **facts),  # type: ignore[arg-type]
+                StepOrder(f"w{number}", ["worker"], marks=str(self._marks), deaths=fates, **facts),
                 folder,
                 begin_steps,
             )

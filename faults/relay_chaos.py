@@ -197,4 +197,4 @@ async def torment(campaign: Campaign, home: Path, tell: Callable[[str], None] = 
 
 
 if __name__ == "__main__":
-    sys.exit(run("faults.relay_chaos", __doc__, Campaign(), torment))
+    sys.exit(run("relay_chaos", __doc__, Campaign(), torment))

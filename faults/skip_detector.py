@@ -3,7 +3,6 @@
 `python -m faults.skip_detector --writers 4 --events 200000 --writer-kills 20 --database-kills 3 --seed 1`
 """
 
-import argparse
 import asyncio
 import random
 import secrets
@@ -19,6 +18,7 @@ import uvloop
 from adapters.postgres.embedded import EmbeddedPostgres
 from adapters.postgres.migrate import migrate
 from commands.handling import Caller
+from faults.crew.asking import command_line
 from faults.crew.fleet import Reader, Writer
 from faults.crew.journals import Progress, counter_id, read_journals
 from faults.crew.killing import DEATHS, kill_database
@@ -195,9 +195,8 @@ async def control(campaign: Campaign, home: Path, tell: Callable[[str], None] = 
 
 def main() -> int:
     """Run what the command line asks for; 0 when everything is as it must be."""
-    parser = argparse.ArgumentParser(prog="python -m faults.skip_detector", description=__doc__)
-    for name in ("writers", "events", "writer_kills", "database_kills", "stalls", "callers", "hot", "cold", "seed"):
-        parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=getattr(Campaign(), name))
+    knobs = ("writers", "events", "writer_kills", "database_kills", "stalls", "callers", "hot", "cold", "seed")
+    parser = command_line("skip_detector", __doc__, Campaign(), *knobs)
     parser.add_argument("--store", choices=["both", "postgres", "plain-sequence"], default="both")
     asked = vars(parser.parse_args())
     store = asked.pop("store")

@@ -14,7 +14,15 @@ settings.register_profile("fast", max_examples=20)
 settings.register_profile("thorough", max_examples=2_000)
 """For one test at a time: `pytest --hypothesis-profile=thorough tests/domain/test_budget_invariant.py`."""
 
-structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.INFO))
+gc.set_threshold(50_000, 20, 50)
+"""Tests are imported and collected before `pytest_collection_finish` below: hardly anything of that is garbage."""
+
+*_PROCESSORS, _ = structlog.get_config()["processors"]
+structlog.configure(
+    processors=[*_PROCESSORS, structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)],
+    wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+)
+"""Every exception that is logged with all variables of all frames, drawn by Rich, takes half a second."""
 
 pytest_plugins = ["tests.support.postgres", "tests.support.kafka"]
 
@@ -48,10 +56,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Keep the garbage collector off modules and tests, and seldom at work: a tenth of the fast run's time."""
+    """Keep the garbage collector off modules and tests: a tenth of the fast run's time."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(50_000, 20, 50)
 
 
 @pytest.fixture

@@ -93,8 +93,13 @@ def _belongs(module: str, context: str) -> bool:
 
 
 def _names(module: Module, kind: type[Event]) -> bool:
-    qualified = f".{kind.__qualname__}"
-    return any(said == kind.TYPE or f".{said}".endswith(qualified) for said in module.mentions)
+    return kind.TYPE in module.mentions or kind.__qualname__ in _ends(module)
+
+
+@cache
+def _ends(module: Module) -> frozenset[str]:
+    """The last words of every dotted name: how a class of events is called wherever it was imported from."""
+    return frozenset(".".join(said.rsplit(".", words)[-words:]) for said in module.mentions for words in (1, 2))
 
 
 def event_fact(kind: type[Event]) -> EventFact:

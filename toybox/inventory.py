@@ -2,7 +2,6 @@
 
 import ast
 import importlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
@@ -67,21 +66,23 @@ def _dotted(node: ast.expr) -> str:
     return ".".join([node.id, *reversed(parts)])
 
 
-def _imports(tree: ast.Module) -> Iterator[str]:
+def _named(tree: ast.Module) -> tuple[frozenset[str], frozenset[str]]:
+    """What a module imports from toybox, and what it mentions."""
+    imports, mentions = set[str](), set[str]()
     for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
-
-
-def _mentions(tree: ast.Module) -> Iterator[str]:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Attribute | ast.Name):
-            yield _dotted(node)
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-            yield node.value
+        match node:
+            case ast.Attribute() | ast.Name():
+                mentions.add(_dotted(node))
+            case ast.Constant(value=str(text)):
+                mentions.add(text)
+            case ast.Import():
+                imports.update(alias.name for alias in node.names)
+            case ast.ImportFrom(module=str(module)):
+                imports.add(module)
+                imports.update(f"{module}.{alias.name}" for alias in node.names)
+            case _:
+                pass
+    return frozenset(name for name in imports if name.partition(".")[0] in PACKAGES), frozenset(mentions)
 
 
 def read(file: Path, root: Path) -> Module:
@@ -89,12 +90,13 @@ def read(file: Path, root: Path) -> Module:
     path = file.relative_to(root)
     tree = ast.parse(file.read_bytes(), filename=str(file))
     parts = path.parts[:-1] if file.name == "__init__.py" else (*path.parts[:-1], file.stem)
+    imports, mentions = _named(tree)
     return Module(
         name=".".join(parts),
         path=path.as_posix(),
         docstring=ast.get_docstring(tree) or "",
-        imports=frozenset(name for name in _imports(tree) if name.partition(".")[0] in PACKAGES),
-        mentions=frozenset(_mentions(tree)),
+        imports=imports,
+        mentions=mentions,
     )
 
 

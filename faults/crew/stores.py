@@ -120,7 +120,7 @@ class ForgetfulBatch:
         """The real thing."""
         return await self._real.load(after, most=most)
 
-    async def commit(self, events: Sequence[StoredEvent], commands: Sequence[CommandRow]) -> None:  # noqa: ARG002
+    async def commit(self, events: Sequence[StoredEvent], commands: Sequence[CommandRow]) -> None:  # noqa: ARG002 -- forgotten
         """Append, and forget who asked."""
         await self._real.commit(events, [])
 

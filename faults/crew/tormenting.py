@@ -1,6 +1,5 @@
 """What campaigns against a broker share: servers that are thrown away, blows in a random order, a command line."""
 
-import argparse
 import asyncio
 import random
 import secrets
@@ -13,6 +12,7 @@ from typing import Any, Protocol, TypeVar
 import uvloop
 
 from adapters.postgres.embedded import EmbeddedPostgres
+from faults.crew.asking import command_line
 from faults.crew.sending import quiet_logs
 from tests.support.kafka_broker import KafkaBroker, a_broker
 from tests.support.postgres import server_folder
@@ -63,9 +63,7 @@ def run(
     program: str, about: str | None, usual: Any, torment: Callable[[Any, Path, Tell], Coroutine[Any, Any, Verdict]]
 ) -> int:
     """Run what the command line asks for, `usual` where it does not say; 0 when everything is as it must be."""
-    parser = argparse.ArgumentParser(prog=f"python -m {program}", description=about)
-    for name, value in asdict(usual).items():
-        parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=value)
+    parser = command_line(program, about, usual, *asdict(usual))
     asked = type(usual)(**vars(parser.parse_args()))
     quiet_logs()
     with server_folder() as home:

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -12,10 +12,10 @@ import psycopg
 from adapters.postgres.connections import pool
 from adapters.postgres.log import PostgresLog
 from domain.log import StoredEvent, leaf
+from faults.crew.findings import Findings
 from faults.crew.journals import Acknowledged, Story, Work
 from faults.crew.readers import what_was_seen
 
-EXAMPLES = 3
 Remembered = Mapping[UUID, tuple[int | None, int | None]]
 """First and last position of each command, as the log remembers it."""
 Shown = tuple[int, str]
@@ -36,34 +36,17 @@ FAULTS: Mapping[str, str] = {
 
 
 @dataclass(slots=True)
-class Verdict:
-    """How often each fault was found, with a few examples."""
+class Verdict(Findings):
+    """What is wrong with a log, with what writers were told, or with what readers were shown."""
+
+    FAULTS = FAULTS
 
     events: int = 0
     commands: int = 0
     repeated: int = 0
-    counts: Counter[str] = field(default_factory=Counter[str])
-    examples: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
 
-    def found(self, fault: str, example: str) -> None:
-        """Count one fault."""
-        assert fault in FAULTS
-        self.counts[fault] += 1
-        if self.counts[fault] <= EXAMPLES:
-            self.examples.setdefault(fault, []).append(example)
-
-    @property
-    def clean(self) -> bool:
-        """Whether nothing was found."""
-        return not self.counts.total()
-
-    def lines(self) -> list[str]:
-        """What to print."""
-        said = [f"{self.events} events, {self.commands} commands answered, {self.repeated} of them from memory"]
-        for fault, meaning in FAULTS.items():
-            said.append(f"  {self.counts[fault]:>8}  {fault}: {meaning}")
-            said += [f"            e.g. {example}" for example in self.examples.get(fault, [])]
-        return said
+    def head(self) -> str:
+        return f"{self.events} events, {self.commands} commands answered, {self.repeated} of them from memory"
 
 
 async def examine(conninfo: str, story: Story, seen: Sequence[Path] = ()) -> Verdict:

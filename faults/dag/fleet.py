@@ -124,7 +124,7 @@ class Provider:
         request = urllib.request.Request(f"{self.url}/_behaviours", body, method="POST")  # noqa: S310 -- our own server
 
         def ask() -> None:
-            with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
+            with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310 -- the same
                 answer.read()
 
         await asyncio.to_thread(ask)

@@ -2,14 +2,13 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
 from domain.log import StoredEvent
+from faults.crew.findings import Findings
 from faults.dag.plan import Plan
 
-EXAMPLES = 3
 FAULTS: Mapping[str, str] = {
     "wrong end": "agents and projects that did not end as the graph and the planned failures demand",
     "asked twice": "attempt ids that the provider saw more than once",
@@ -28,33 +27,10 @@ FAULTS: Mapping[str, str] = {
 }
 
 
-@dataclass(slots=True)
-class Verdict:
-    """How often each fault was found, with a few examples, and some figures."""
+class Verdict(Findings):
+    """What is wrong with runs of projects."""
 
-    figures: dict[str, object] = field(default_factory=dict[str, object])
-    counts: Counter[str] = field(default_factory=Counter[str])
-    examples: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
-
-    def found(self, fault: str, example: str) -> None:
-        """Count one fault."""
-        assert fault in FAULTS
-        self.counts[fault] += 1
-        if self.counts[fault] <= EXAMPLES:
-            self.examples.setdefault(fault, []).append(example)
-
-    @property
-    def clean(self) -> bool:
-        """Whether nothing was found."""
-        return not self.counts.total()
-
-    def lines(self) -> list[str]:
-        """What to print."""
-        said = [", ".join(f"{value} {name}" for name, value in self.figures.items())]
-        for fault, meaning in FAULTS.items():
-            said.append(f"  {self.counts[fault]:>8}  {fault}: {meaning}")
-            said += [f"            e.g. {example}" for example in self.examples.get(fault, [])]
-        return said
+    FAULTS = FAULTS
 
 
 Said = Mapping[str, Any]

@@ -3,13 +3,13 @@
 `python -m faults.overspend --seed 1 --seeds 50 --jobs 1000 --workers 4`
 """
 
-import argparse
 import sys
 import time
 from dataclasses import replace
 
 import uvloop
 
+from faults.crew.asking import command_line
 from faults.dag.process import only_complaints
 from faults.overspend.campaign import Campaign, control, run
 from faults.overspend.ground import ground
@@ -18,10 +18,8 @@ from faults.overspend.plants import EXPOSED_BY
 
 def main() -> int:
     """Run what the command line asks for; 0 when everything is as it must be."""
-    parser = argparse.ArgumentParser(prog="python -m faults.overspend", description=__doc__)
-    given = Campaign()
-    for name in ("seed", "jobs", "workers", "slots", "worker_kills", "front_kills", "projector_kills", "stalls"):
-        parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=getattr(given, name))
+    knobs = ("seed", "jobs", "workers", "slots", "worker_kills", "front_kills", "projector_kills", "stalls")
+    parser = command_line("overspend", __doc__, Campaign(), *knobs)
     parser.add_argument("--seeds", type=int, default=1, help="so many, from the first one on")
     parser.add_argument("--plant", choices=list(EXPOSED_BY), help="one campaign against this bug, which it must find")
     parser.add_argument("--plants", choices=["too", "none"], default="too", help="planted bugs after the seeds")

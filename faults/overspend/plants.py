@@ -56,11 +56,11 @@ def hold_late(command: HoldLate, work: UnitOfWork) -> None:
 
 def _admit_without_holding(command: AdmitLlmJob, work: UnitOfWork) -> None:
     reserve = Budget.reserve
-    Budget.reserve = lambda *_, **__: None  # type: ignore[method-assign]
+    Budget.reserve = lambda *_, **__: None  # type: ignore[method-assign] -- the planted bug
     try:
         admit_llm_job(command, work)
     finally:
-        Budget.reserve = reserve  # type: ignore[method-assign]
+        Budget.reserve = reserve  # type: ignore[method-assign] -- and its end
 
 
 class _Late(AttemptRun):
@@ -115,7 +115,7 @@ def _settle_twice() -> None:
             for each in self.limits.values():
                 each.adjust(number, spent.of(each.unit))
 
-    Budget.account = again  # type: ignore[method-assign]
+    Budget.account = again  # type: ignore[method-assign] -- the planted bug
     decorated_funcs[Budget.Settled] = settled
 
 

@@ -147,7 +147,7 @@ def _mind_commits() -> None:
         for job, attempt in told:
             Fate.reach(job, attempt, "committed")
 
-    PostgresBatch.commit = minded  # type: ignore[method-assign]
+    PostgresBatch.commit = minded  # type: ignore[method-assign] -- where a worker dies
 
 
 async def live(order: StepOrder) -> None:

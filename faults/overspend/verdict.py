@@ -10,11 +10,11 @@ from uuid import UUID
 
 from domain.ids import Scope, budget_id, scopes_of
 from domain.log import StoredEvent
+from faults.crew.findings import Findings
 from faults.money.checker import Checker
 from faults.overspend.plan import INPUT, OUTPUT
 from faults.overspend.provider import FREE
 
-EXAMPLES = 3
 NOTHING = Decimal(0)
 USABLE = Decimal("0.95")
 FAULTS: Mapping[str, str] = {
@@ -44,33 +44,11 @@ FAULTS: Mapping[str, str] = {
 Said = Mapping[str, Any]
 
 
-@dataclass(slots=True)
-class Verdict:
-    """How often each fault was found, with a few examples, and some figures."""
+class Verdict(Findings):
+    """What is wrong with money."""
 
-    figures: dict[str, Any] = field(default_factory=dict[str, Any])
-    counts: Counter[str] = field(default_factory=Counter[str])
-    examples: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
-
-    def found(self, fault: str, example: str) -> None:
-        """Count one fault."""
-        assert fault in FAULTS, fault
-        self.counts[fault] += 1
-        if self.counts[fault] <= EXAMPLES:
-            self.examples.setdefault(fault, []).append(example)
-
-    @property
-    def clean(self) -> bool:
-        """Whether nothing was found."""
-        return not self.counts.total()
-
-    def lines(self) -> list[str]:
-        """What to print of it: every figure, and what was found."""
-        said = [", ".join(f"{value} {name}" for name, value in self.figures.items())]
-        for fault in filter(self.counts.__getitem__, FAULTS):
-            said.append(f"  {self.counts[fault]:>8}  {fault}: {FAULTS[fault]}")
-            said += [f"            e.g. {example}" for example in self.examples[fault]]
-        return said
+    FAULTS = FAULTS
+    SAYS_NOUGHT = False
 
 
 @dataclass(slots=True)
@@ -167,13 +145,13 @@ class Audit:
 
     def sums(self) -> None:
         """Every budget that held for an attempt settled just what the attempt cost."""
-        settled, cost = Counter[UUID](), Counter[UUID]()
+        settled, cost = defaultdict[UUID, Decimal](Decimal), defaultdict[UUID, Decimal](Decimal)
         for attempt, life in self.lives.items():
             if any(amount != (life.cost or NOTHING) for amount in life.settled.values()):
                 self._verdict.found("sums differ", f"attempt {attempt} cost {life.cost}, settled {life.settled}")
             for budget, amount in life.settled.items():
-                settled[budget] += amount  # type: ignore[assignment]
-                cost[budget] += life.cost or NOTHING  # type: ignore[assignment]
+                settled[budget] += amount
+                cost[budget] += life.cost or NOTHING
         for budget in settled.keys() | cost.keys():
             if settled[budget] != cost[budget]:
                 self._verdict.found("sums differ", f"budget {budget}: settled {settled[budget]}, cost {cost[budget]}")

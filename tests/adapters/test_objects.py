@@ -258,6 +258,7 @@ async def test_what_a_crash_left_is_swept_and_what_is_being_written_is_not(store
     assert store.sweep() == 0
 
 
+@pytest.mark.thorough
 async def test_sweeping_and_writing_at_the_same_time_loses_nothing(store: LocalObjects) -> None:
     done = False
 

@@ -10,6 +10,7 @@ from api.app import close_feeds
 from api.feed import Tail
 from domain.values import derived_id
 from tests.support.client import Api, problem
+from tests.support.examples import seeds
 from tests.support.story import Story
 from tests.support.subscriber import Subscriber, subscribed
 
@@ -238,7 +239,7 @@ async def test_a_tail_that_fails_sends_its_listeners_away_and_a_new_one_begins(
         await again.until(has(1))
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", seeds(5, fast=2))
 async def test_the_union_of_what_came_over_broken_connections_is_the_log(
     api: Api, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,6 +18,7 @@ from streams.dispatcher.drafting import Drafter
 from tests.commands.staging import admit, complete, fail, queue
 from tests.support.answering import Reader, parsed
 from tests.support.drafts import BadDrafts
+from tests.support.examples import seeds
 from tests.support.story import Story
 
 LETTERS = 'abc äöü€ 漢字 🦊🎻\n\u2028"\\'
@@ -105,7 +106,7 @@ class World:
         assert len(set(versions)) == len(versions), "no message is told twice"
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", seeds(8, fast=3))
 async def test_fifty_cuts_anywhere_add_up_to_the_stored_text(story: Story, tmp_path: Path, seed: int) -> None:
     world = World(story, tmp_path, seed)
     await world.check(failures=seed % 3)
@@ -137,6 +138,7 @@ def events_that_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Cursor, "after_event", lambda at: real(at) if at.version != 1 else real(real(at)))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "plant", [ids_that_skip, ids_that_lag, restarts_that_keep_their_place, events_that_are_forgotten]
 )

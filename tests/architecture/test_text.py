@@ -16,6 +16,15 @@ RULES = {
     "a token": r"\bgh[pousr]_[A-Za-z0-9]{36}\b|\bxox[abp]-[0-9A-Za-z-]{10,}",
     "a merge conflict": r"^(?:<{7}|>{7}) ",
 }
+WORDS = {
+    "a package registry's host": ["pypi", "pythonhosted", "npmjs", "crates", "golang", "maven", "debian"],
+    "a path of one machine": ["/home/", "/Users/", "/root/", "/work/"],
+    "a private key": ["PRIVATE KEY"],
+    "a provider's key": ["sk-", "AKIA"],
+    "a token": ["gh", "xox"],
+    "a merge conflict": ["<<<<<<", ">>>>>>"],
+}
+"""Without one of these a text cannot break the rule: a plain search is a hundred times faster."""
 PLANTED = {
     "a package registry's host": ["https://files.python" + "hosted.org/packages/x.whl", "registry.npm" + "js.org"],
     "a path of one machine": ["open('/home/" + "ada/toybox')", "see /ro" + "ot/.cache", "cd /wo" + "rk/main"],
@@ -29,7 +38,11 @@ INNOCENT = ["/var/lib/postgresql", "/api/workers/", "a homework/page", "risk-fre
 
 def findings(text: str) -> dict[str, str]:
     """Which rules a text breaks, and with what."""
-    found = {rule: re.search(pattern, text, re.MULTILINE) for rule, pattern in RULES.items()}
+    found = {
+        rule: re.search(pattern, text, re.MULTILINE)
+        for rule, pattern in RULES.items()
+        if any(word in text for word in WORDS[rule])
+    }
     return {rule: match.group() for rule, match in found.items() if match}
 
 

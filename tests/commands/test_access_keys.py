@@ -17,6 +17,7 @@ from domain.errors import Conflict, NotAllowed, NotFound, Refused
 from domain.identity.access_keys import AccessKey
 from domain.identity.tokens import SECRET_BYTES, KnownToken, access_key_id, new_token, parse_token
 from domain.kernel import EVENT_TYPES
+from tests.support.examples import examples
 from tests.support.story import Story
 
 CLERK = Principal("clerk", frozenset({"keys.*", "projects.read"}))
@@ -254,7 +255,7 @@ def test_a_token_is_recognised(secret: bytes) -> None:
     assert found.key_hash == hashlib.sha256(token.encode()).hexdigest()
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(st.binary(min_size=SECRET_BYTES, max_size=SECRET_BYTES), st.integers(4, 52), st.integers(1, 61))
 def test_one_wrong_character_is_noticed(secret: bytes, place: int, shift: int) -> None:
     alphabet = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"

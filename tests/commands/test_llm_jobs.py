@@ -337,6 +337,7 @@ async def test_what_is_said_of_a_job_that_never_went_out_is_not_due(story: Story
     story.then_refused(Refused, code="not_due")
 
 
+@pytest.mark.thorough
 async def test_a_thousand_admissions_at_once_never_pass_the_limit(story: Story) -> None:
     jobs = [story.id(n) for n in range(1000)]
     await story.given(opened("5"))

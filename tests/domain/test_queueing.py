@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from domain.queueing import Lane, Share, Turns, room_of, shares_of
 from domain.values import derived_id
+from tests.support.examples import examples
 
 AGEING = 10.0
 
@@ -216,7 +217,7 @@ jobs = st.builds(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(st.lists(jobs, max_size=60), st.integers(1, 6), st.integers(1, 3), st.randoms(use_true_random=False))
 def test_whatever_comes_all_of_it_is_done_and_no_slot_is_left_free_in_vain(
     asked: list[Asked], slots: int, most: int, dice: Random

@@ -54,6 +54,7 @@ def _counts_twice(self: Limit, number: int, delta: Decimal) -> None:
         bucket.overdrawn += max(Decimal(0), delta * 2)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("bug", [_explains_nothing, _counts_today, _counts_twice])
 def test_the_machine_catches_a_rebooking_that_miscounts(
     monkeypatch: pytest.MonkeyPatch, bug: Callable[..., Any]

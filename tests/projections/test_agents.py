@@ -141,6 +141,7 @@ async def test_the_history_is_bounded_and_the_sum_is_not(play: Play, monkeypatch
     assert view.spent == Decimal("1.5")
 
 
+@pytest.mark.thorough
 async def test_every_agent_of_a_town_agrees_with_its_aggregate() -> None:
     for stream, known in busy().all(Agent).items():
         view = await detail(busy(), stream, known.project_id)

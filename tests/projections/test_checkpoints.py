@@ -150,6 +150,7 @@ async def test_a_file_keeps_all_its_versions(play: Play) -> None:
     assert (view.media_type, view.status, view.newest, view.version) == ("text/plain", "pending", 2, 3)
 
 
+@pytest.mark.thorough
 async def test_files_and_checkpoints_of_a_town_agree_with_their_aggregates() -> None:
     for stream, known in busy().all(Asset).items():
         view = await busy().fold(AssetViews, stream, known.project_id)

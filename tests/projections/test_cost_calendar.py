@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from domain.errors import Refused
 from projections.costs.calendar import QUARTER, STEPS, Step, after, begun, moment_of, periods, zone_of
 from projections.costs.covering import Piece, cover, rows
+from tests.support.examples import examples
 
 ZONES = sorted(each for each in available_timezones() if "/" in each and not each.startswith(("posix", "right")))
 STRANGE = [
@@ -32,7 +33,7 @@ def quarters(pieces: Sequence[Piece]) -> dict[datetime, int]:
     return {moment: count for moment, count in found.items() if count}
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(QUARTERS, st.integers(0, 4 * 24 * 80))
 def test_pieces_count_each_quarter_of_a_period_once_and_no_other(begins: datetime, length: int) -> None:
     ends = begins + length * QUARTER
@@ -40,7 +41,7 @@ def test_pieces_count_each_quarter_of_a_period_once_and_no_other(begins: datetim
     assert quarters(cover(begins, ends)) == expected
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(QUARTERS, st.integers(0, 4 * 24 * 3000))
 def test_pieces_begin_and_end_where_their_sums_do_and_are_never_more_than_quarters(
     begins: datetime, length: int
@@ -70,7 +71,7 @@ def test_a_day_in_berlin_takes_nine_rows_and_a_year_of_it_few() -> None:
     assert rows(cover(moment_of(date(2025, 1, 1), zone), moment_of(date(2026, 1, 1), zone))) == 12 + 8
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=examples(120), deadline=None)
 @given(st.sampled_from(STRANGE), st.sampled_from(STEPS), QUARTERS)
 def test_periods_follow_one_another_without_gaps_and_begin_where_the_zone_says(
     name: str, step: Step, moment: datetime
@@ -90,7 +91,7 @@ def test_periods_follow_one_another_without_gaps_and_begin_where_the_zone_says(
         assert (each.begins - datetime(2020, 1, 1, tzinfo=UTC)) % QUARTER == timedelta(0)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.sampled_from(ZONES), st.dates(date(2024, 1, 1), date(2028, 1, 1)))
 def test_days_of_every_zone_begin_a_quarter_of_an_hour(name: str, day: date) -> None:
     moment = moment_of(day, ZoneInfo(name))

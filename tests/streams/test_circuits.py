@@ -1,7 +1,7 @@
 """Circuits under random traffic: the real commands, worker's choice and watch; a judge that reads the log alone."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from contextlib import nullcontext
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -24,6 +24,7 @@ from streams.dispatcher.targets import Circuits, Way
 from streams.provider_health import HealthWatch
 from tests.commands.staging import admit, complete, fail, queue
 from tests.support.circuits import Judge, unprobed
+from tests.support.examples import examples
 from tests.support.story import Story
 
 T = TypeVar("T")
@@ -45,13 +46,13 @@ HOW_IT_ENDS = st.sampled_from(
 )
 MOVED_ON = timedelta(minutes=20)
 THOROUGH = settings(
-    max_examples=max(20, settings().max_examples // 2),
+    max_examples=examples(50),
     stateful_step_count=30,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
     database=None,
 )
-CAUGHT = settings(THOROUGH, max_examples=100, phases=[Phase.generate], report_multiple_bugs=False, print_blob=False)
+CAUGHT = settings(THOROUGH, max_examples=1_000, phases=[Phase.generate], report_multiple_bugs=False, print_blob=False)
 
 
 class NoLeader:
@@ -85,8 +86,8 @@ class Traffic(RuleBasedStateMachine):
         self.story = Story()
         self.story.sequencer.start()
 
-    def do(self, step: Callable[[], Awaitable[T]]) -> T:
-        return self.loop.run_until_complete(step())  # type: ignore[arg-type]
+    def do(self, step: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        return self.loop.run_until_complete(step())
 
     def send(self, command: Any) -> bool:
         """Whether it was not refused. Whatever happens, the watch hears of it, and the judge looks."""
@@ -250,6 +251,7 @@ def _never(*_: object, **__: object) -> bool:
     return False
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("bug", "caught"),
     [

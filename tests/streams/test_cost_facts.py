@@ -65,6 +65,7 @@ def test_a_correction_is_a_fact_of_its_own_that_adds_only_the_difference() -> No
     assert fact["provider"] is fact["model"] is fact["phase"] is fact["input_tokens"] is None
 
 
+@pytest.mark.thorough
 def test_the_deltas_of_a_town_add_up_to_what_its_costs_are_in_the_end() -> None:
     town = busy()
     facts = [fact for fact in map(fact_of, town.events) if fact]

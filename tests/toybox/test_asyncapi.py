@@ -2,19 +2,20 @@
 
 import copy
 import json
-from collections.abc import Callable
+import os.path
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import pytest
+from jsonschema import Draft202012Validator as Validator
 
 from domain.kernel import EVENT_TYPES
 from streams.envelope import seal, source_of
 from streams.topics import Topics
 from tests.streams.relaying import event_at, examples, is_public
 from tests.support.asyncapi_parser import ParserMissing, installed, parse, program
-from toybox import topic_contracts
+from toybox import event_contracts, topic_contracts
 from toybox.asyncapi import FILE, asyncapi, breaks, document
 from toybox.contracts import check, main, write
 
@@ -81,28 +82,33 @@ def test_every_public_event_is_a_message_and_no_private_one_is() -> None:
 
 
 @pytest.mark.parametrize("position", range(1, len(examples()) + 1))
-def test_every_event_as_it_is_sealed_fits_the_payload_of_its_message(position: int, written_once: Path) -> None:
+def test_every_event_as_it_is_sealed_fits_the_payload_of_its_message(
+    position: int, envelope: Validator, messages: Mapping[str, Any]
+) -> None:
     stored = event_at(position)
     record = json.loads(seal(stored, 7, SOURCE))
-    jsonschema.validate(
-        record, topic_contracts.envelope(), format_checker=jsonschema.Draft202012Validator.FORMAT_CHECKER
-    )
+    envelope.validate(record)
     assert set(record) <= set(topic_contracts.envelope()["properties"]), "every attribute is described"
     if not is_public(stored):
         return
-    name = f"toybox.{stored.type}.v{stored.schema_version}"
-    payload = document()["components"]["messages"][name]["payload"]["allOf"][1]["properties"]
+    payload = messages[f"toybox.{stored.type}.v{stored.schema_version}"]["payload"]["allOf"][1]["properties"]
     assert record["type"] == payload["type"]["const"]
-    schema = json.loads((written_once / FILE.parent / payload["data"]["$ref"]).read_text())
-    jsonschema.validate(record["data"], schema)
+    schema = event_contracts.present()[Path(os.path.normpath(FILE.parent / payload["data"]["$ref"]))]
+    Validator(json.loads(schema)).validate(record["data"])
 
 
 @pytest.fixture(scope="module")
-def written_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Contracts that no test changes."""
-    folder = tmp_path_factory.mktemp("contracts")
-    write(folder)
-    return folder
+def envelope() -> Validator:
+    """The judge of everything around an event, itself judged once."""
+    schema = topic_contracts.envelope()
+    Validator.check_schema(schema)
+    return Validator(schema, format_checker=Validator.FORMAT_CHECKER)
+
+
+@pytest.fixture(scope="module")
+def messages() -> Mapping[str, Any]:
+    """All messages of the document."""
+    return document()["components"]["messages"]
 
 
 def drop_a_topic(found: dict[str, Any]) -> None:

@@ -46,7 +46,7 @@ def test_recorded_events_fit_their_schema() -> None:
     for file in golden:
         name, version = file.stem.rsplit(".v", 1)
         if int(version) == EVENT_TYPES[name].VERSION:
-            jsonschema.validate(json.loads(file.read_text()), schema(EVENT_TYPES[name]))
+            jsonschema.Draft202012Validator(schema(EVENT_TYPES[name])).validate(json.loads(file.read_text()))
 
 
 def test_a_published_schema_is_never_written_over(written: Path) -> None:

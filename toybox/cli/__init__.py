@@ -2,15 +2,18 @@
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import cache
 from importlib import import_module
 from io import TextIOWrapper
 from pkgutil import iter_modules
+from typing import Any
 
 import typer
 from pydantic import ValidationError
 from typer import TyperException
+from typer.main import get_command
 
 from domain.errors import ToyboxError
 from toybox.terminal.failures import Exit, report, report_settings, report_usage, say
@@ -26,10 +29,9 @@ def main() -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """One invocation; answers its exit code."""
-    app = load()
     try:
         with suppress(SystemExit):
-            return int(app(list(arguments), prog_name="toybox", standalone_mode=False) or Exit.OK)
+            return int(_command()(list(arguments), prog_name="toybox", standalone_mode=False) or Exit.OK)
     except ToyboxError as error:
         return report(error)
     except TyperException as error:
@@ -45,6 +47,12 @@ def run(arguments: Sequence[str]) -> int:
         # Whoever read the output has enough of it; without this, Python complains once more at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return Exit.OK
+
+
+@cache
+def _command() -> Callable[..., Any]:
+    """The parser of all commands, which an application that is called itself would make anew each time."""
+    return get_command(load())
 
 
 def load() -> typer.Typer:

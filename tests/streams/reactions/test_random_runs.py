@@ -20,6 +20,7 @@ from domain.errors import Refused
 from domain.ids import agent_id
 from tests.commands.projects_stage import Sketch, an_agent, build, statuses, the_project
 from tests.streams.reactions.driver import Driver
+from tests.support.examples import seeds
 from tests.support.story import Story
 
 
@@ -43,7 +44,7 @@ async def nothing_is_left(driver: Driver) -> None:
         driver.story.then_refused(Refused, code="not_due")
 
 
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("seed", seeds(40, fast=8))
 @pytest.mark.parametrize("first_look", [1, phases.FIRST_LOOK])
 async def test_a_run_is_never_stuck_and_never_leaves_an_agent_behind(
     story: Story, seed: int, first_look: int, monkeypatch: pytest.MonkeyPatch
