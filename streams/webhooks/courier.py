@@ -154,8 +154,7 @@ class Courier:
                 pause = bag.pace.pause(self._id, stored.position, attempt.number, attempt.posted.retry_after)
                 failing = await bag.deliveries.failed(self._id, self._fence, attempt, pause)
                 self._attempts, self._wait = attempt.number, pause
-            if attempt.posted.status == GONE:
-                await self._disable("gone", "it answered 410: gone for ever")
+            await self._stop_if_gone(attempt)
             if failing >= bag.pace.disable_seconds:
                 how_long = f"{failing / 3600:.0f} hours" if failing >= 3600 else f"{failing:.0f} seconds"
                 await self._disable("failing", f"nothing has arrived for {how_long}: {attempt.posted.problem}")
@@ -171,6 +170,7 @@ class Courier:
                 await self._bag.deliveries.delivered(self._id, self._fence, attempt)
             else:
                 await self._bag.deliveries.died(self._id, self._fence, attempt)
+                await self._stop_if_gone(attempt)
 
     async def _try(self, stored: StoredEvent, number: int) -> Attempt:
         async with self._bag.slots:
@@ -182,6 +182,10 @@ class Courier:
         level = self._log.debug if posted.problem is None else self._log.info
         level("told a webhook", position=stored.position, number=number, status=posted.status, problem=posted.problem)
         return Attempt(stored.position, id_of(stored), stored.type, number, posted)
+
+    async def _stop_if_gone(self, attempt: Attempt) -> None:
+        if attempt.posted.status == GONE:
+            await self._disable("gone", "it answered 410: gone for ever")
 
     async def _disable(self, reason: str, detail: str) -> None:
         command = DisableWebhook(webhook_id=self._id, reason=reason, detail=detail[:200])
