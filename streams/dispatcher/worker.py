@@ -11,7 +11,7 @@ from uuid import UUID
 import structlog
 
 from domain.errors import Unavailable
-from domain.following import JobQueue, Leases
+from domain.following import JobQueue, Leases, LostJob
 from domain.llm_jobs import LlmJob
 from domain.log import StoredEvent
 from domain.projects import Project
@@ -227,9 +227,18 @@ class Dispatcher:
             await asyncio.sleep(self._pace.heartbeat_seconds)
             try:
                 for lost in await self._queue.lost(self._pace.lease_seconds):
-                    await (await self._attempt(lost.job_id, lost.attempt)).lose()
+                    await self._recover(lost)
             except Unavailable as away:
                 await asyncio.sleep(away.retry_after)
+
+    async def _recover(self, lost: LostJob) -> None:
+        try:
+            await (await self._attempt(lost.job_id, lost.attempt)).lose()
+        except Unavailable:
+            raise
+        except Exception:
+            # Whatever is wrong with one, the calls of this worker go on, and so do the others that were lost.
+            log.exception("a lost job cannot be given back", job=str(lost.job_id))
 
     async def _sweep_leases(self) -> None:
         """A job that was settled behind a dead worker's back leaves that worker's lease behind."""

@@ -13,11 +13,12 @@ from commands.llm_jobs import AdmitLlmJob, CancelLlmJob, CompleteAttempt, LoseAt
 from commands.models import ModelError
 from commands.projects import ResumeProject
 from domain.errors import Refused, Unavailable
+from domain.following import LostJob
 from domain.ids import attempt_id
 from domain.pricing import Quote
 from domain.values import NAMESPACE
 from streams.dispatcher import Dispatcher, Pace
-from tests.commands.staging import PauseStage, StageAgentJob
+from tests.commands.staging import PauseStage, StageAgentJob, admit
 from tests.streams.workshop import QUICK, OnePrice, Workshop
 
 
@@ -284,3 +285,17 @@ async def test_an_unknown_job_is_nobodys_business(shop: Workshop) -> None:
     made = Dispatcher(worker="one", spending=shop.spending, queue=shop.queue, leases=shop.leases)
     assert not made._is_leased(NAMESPACE)
     assert made.busy == 0
+
+
+async def test_a_lost_job_that_the_log_does_not_have_ends_no_call_and_keeps_no_other_lost(shop: Workshop) -> None:
+    lost = await shop.queue_job("lost")
+    await shop.story.given(admit(lost, "0.1", worker="dead", provider="any", model="some", hold_seconds=700))
+    shop.queue.silent = [LostJob(shop.story.id("nothing"), 1), LostJob(lost, 1)]
+    job = await shop.queue_job()
+    async with shop.worker():
+        await shop.model.begun.wait()
+        await shop.until("llm_job.attempt_lost")
+        shop.model.go.set()
+        await shop.until("llm_job.completed", 2)
+    assert (shop.job(job).status, shop.job(lost).status) == ("completed", "completed")
+    assert len([each for each in shop.model.asked if each.attempt_id == attempt_id(job, 1)]) == 1
