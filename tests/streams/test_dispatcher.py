@@ -2,24 +2,34 @@
 
 import asyncio
 import time
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from decimal import Decimal
+from uuid import UUID
 
 import pytest
 
 from commands.handling import Command
-from commands.llm_jobs import AdmitLlmJob, CancelLlmJob, CompleteAttempt, LoseAttempt, ReportFirstToken
+from commands.llm_jobs import (
+    AdmitLlmJob,
+    CancelLlmJob,
+    ChatMessage,
+    CompleteAttempt,
+    LoseAttempt,
+    QueueLlmJob,
+    ReportFirstToken,
+)
 from commands.models import ModelError
 from commands.projects import ResumeProject
 from domain.errors import Refused, Unavailable
-from domain.following import LostJob
+from domain.following import LostJob, ReadyJob
 from domain.ids import attempt_id
 from domain.pricing import Quote
 from domain.values import NAMESPACE
 from streams.dispatcher import Dispatcher, Pace
 from tests.commands.staging import PauseStage, StageAgentJob, admit
-from tests.streams.workshop import QUICK, OnePrice, Workshop
+from tests.streams.workshop import QUICK, OnePrice, Queue, Workshop
 
 
 @dataclass
@@ -31,6 +41,19 @@ class Asked(OnePrice):
     def quote(self, provider: str, model: str, at: date) -> Quote:
         self.days.append(at)
         return super().quote(provider, model, at)
+
+
+@dataclass
+class Line(Queue):
+    """Jobs in the order in which they stand here; remembers whose turn it was."""
+
+    waiting: list[UUID] = field(default_factory=list[UUID])
+    given: list[UUID] = field(default_factory=list[UUID])
+
+    async def ready(self, limit: int, *, skipping: Collection[UUID] = ()) -> Sequence[ReadyJob]:
+        turns = [each for each in self.waiting if each not in skipping][:limit]
+        self.given += turns
+        return [ReadyJob(each) for each in turns]
 
 
 async def test_a_queued_job_is_admitted_asked_once_and_settled(shop: Workshop) -> None:
@@ -299,3 +322,23 @@ async def test_a_lost_job_that_the_log_does_not_have_ends_no_call_and_keeps_no_o
         await shop.until("llm_job.completed", 2)
     assert (shop.job(job).status, shop.job(lost).status) == ("completed", "completed")
     assert len([each for each in shop.model.asked if each.attempt_id == attempt_id(job, 1)]) == 1
+
+
+async def test_a_backlog_behind_a_rate_limit_is_not_gone_through_job_by_job_and_holds_up_nobody_else(
+    shop: Workshop,
+) -> None:
+    shop.model.fails.append(ModelError("rate_limited", "slow down", sent=True, may_cost=False, retry_after=60))
+    shop.model.go.set()
+    await (await shop.attempt(await shop.queue_job("first"))).run()
+    backlog = [await shop.queue_job(f"job {number}") for number in range(100)]
+    line = Line(shop.story, waiting=backlog)
+    async with replace(shop, queue=line).worker(slots=2):
+        await asyncio.sleep(1.5)
+        assert 2 < len(line.given) < 30
+        other, asked_at = shop.story.id("other"), time.monotonic()
+        messages = [ChatMessage(role="user", content="Hello?")]
+        await shop.story.given(QueueLlmJob(job_id=other, provider="another", model="some", messages=messages))
+        line.waiting.insert(0, other)
+        await shop.until("llm_job.completed")
+        assert time.monotonic() - asked_at < 0.3
+    assert shop.job(other).status == "completed"
