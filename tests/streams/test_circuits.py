@@ -51,7 +51,8 @@ THOROUGH = settings(
     suppress_health_check=[HealthCheck.too_slow],
     database=None,
 )
-CAUGHT = settings(THOROUGH, max_examples=100, phases=[Phase.generate], report_multiple_bugs=False, print_blob=False)
+CAUGHT = settings(THOROUGH, max_examples=1_000, phases=[Phase.generate], report_multiple_bugs=False, print_blob=False)
+"""It ends with the first catch: luck decides how soon that is, and must not decide whether."""
 
 
 class NoLeader:
