@@ -141,7 +141,7 @@ class Reactor:
                     raise
                 await asyncio.sleep(max(RETRY_SECONDS[min(attempt, len(RETRY_SECONDS) - 1)], away.retry_after / 10))
                 attempt += 1
-            except Exception as bug:
+            except Exception as bug:  # one event must not keep all later ones waiting
                 log.exception("a reaction failed", reaction=reaction.name, position=stored.position)
                 await self._cursors.park(reaction.name, Reaction.key(stored), stored.position, repr(bug)[:500])
                 return

@@ -110,7 +110,7 @@ class KafkaViews:
         await self._leadership.close()
         await self._embedded.stop()
 
-    async def wait_for(self, names: Collection[str], position: int, timeout: float) -> None:  # noqa: ASYNC109
+    async def wait_for(self, names: Collection[str], position: int, timeout: float) -> None:  # noqa: ASYNC109 -- late is an error
         """Return once readers of all these projections see `position`, whichever process follows them."""
         clock = asyncio.get_running_loop().time
         deadline = clock() + timeout
