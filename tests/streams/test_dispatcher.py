@@ -2,10 +2,11 @@
 
 import asyncio
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from decimal import Decimal
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -25,9 +26,10 @@ from commands.projects import ResumeProject
 from domain.errors import Refused, Unavailable
 from domain.following import LostJob, ReadyJob
 from domain.ids import attempt_id
+from domain.log import LogReader, StoredEvent
 from domain.pricing import Quote
 from domain.values import NAMESPACE
-from streams.dispatcher import Dispatcher, Pace
+from streams.dispatcher import AttemptRun, Dispatcher, Pace
 from tests.commands.staging import PauseStage, StageAgentJob, admit
 from tests.streams.workshop import QUICK, OnePrice, Queue, Workshop
 
@@ -342,3 +344,41 @@ async def test_a_backlog_behind_a_rate_limit_is_not_gone_through_job_by_job_and_
         await shop.until("llm_job.completed")
         assert time.monotonic() - asked_at < 0.3
     assert shop.job(other).status == "completed"
+
+
+class Forgetful:
+    """A log that is away when it is asked for the first time."""
+
+    def __init__(self, reader: LogReader) -> None:
+        self._reader, self.is_away = reader, False
+
+    async def read_streams(self, stream_ids: Collection[UUID]) -> Mapping[UUID, Sequence[StoredEvent]]:
+        if self.is_away:
+            self.is_away = False
+            raise Unavailable("away")
+        return await self._reader.read_streams(stream_ids)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._reader, name)
+
+
+@pytest.mark.parametrize("lost", ["the answer to it", "what it led to"])
+async def test_an_admission_whose_outcome_is_not_known_is_asked_for_again_and_not_paid_for_in_vain(
+    shop: Workshop, lost: str
+) -> None:
+    job = await shop.queue_job()
+    reader = Forgetful(shop.story.store)
+    spending = replace(shop.spending, reader=reader)  # type: ignore[arg-type]
+
+    async def break_off(command: Command) -> None:
+        if isinstance(command, AdmitLlmJob):
+            shop.door.behind = None
+            if lost == "the answer to it":
+                raise Unavailable("away")
+            reader.is_away = True
+
+    shop.door.behind = break_off
+    shop.model.go.set()
+    await (await AttemptRun.of(spending, "one", job)).run()
+    assert shop.job(job).status == "completed"
+    assert (shop.budget.settled, shop.budget.held) == (Decimal("0.000005"), 0)
