@@ -134,7 +134,7 @@ class HealthWatch:
         window, known = self._windows[name], self._health.get(name)
         if not window.outcomes:
             return
-        if known is None and not any(not each.ok for each in window.outcomes) and self._rules.slow_ms is None:
+        if known is None and all(each.ok for each in window.outcomes) and self._rules.slow_ms is None:
             return  # nearly always: nothing was ever wrong
         finding = window.finding(window.outcomes[-1].at, self._rules, known.level if known else "healthy")
         if not _is_news(finding, known):

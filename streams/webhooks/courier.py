@@ -177,7 +177,7 @@ class Courier:
             body = seal(stored, 0, self._source)
             posted = await self._bag.sender.send(self.subscription.webhook, id_of(stored), body)
         self._tried += 1
-        if self._tried % PRUNE_EVERY == 0:
+        if self._tried % PRUNE_EVERY == 1:  # the first one too: many a courier does not live to see a hundred
             await self._bag.deliveries.prune(self._id, self._bag.pace.kept_attempts)
         level = self._log.debug if posted.problem is None else self._log.info
         level("told a webhook", position=stored.position, number=number, status=posted.status, problem=posted.problem)

@@ -259,6 +259,15 @@ async def test_where_nothing_is_to_be_delivered_the_place_moves_on_all_the_same(
     assert not receiver.got
 
 
+async def test_old_tries_are_pruned_also_where_no_worker_lives_for_long(office: PostOffice, receiver: Receiver) -> None:
+    webhook, _ = await office.subscribe(receiver.url)
+    for life in range(1, 4):
+        async with office.open(pace=replace(QUICK, kept_attempts=2)):
+            await office.happen(2)
+            await office.until(webhook, delivered=2 * life)
+    assert len(await office.deliveries.attempts(webhook, before=None, limit=100)) <= 4
+
+
 class Lingering(Courier):
     """Takes a moment to end, as one does whose statement is cancelled on the server."""
 
