@@ -138,6 +138,9 @@ class Dispatcher:
         self._left_alone = {job: until for job, until in self._left_alone.items() if until > now}
         ready = await self._queue.ready(free, skipping=[*self._running, *self._left_alone])
         claimed = await self._leases.claim(ready, self._worker, self._pace.lease_seconds) if ready else {}
+        if self._draining:  # since it was asked
+            await self._leases.release(claimed)
+            return 0
         for job_id, fence in claimed.items():
             self._running[job_id] = None
             self._grants[job_id] = fence
