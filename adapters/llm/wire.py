@@ -118,8 +118,10 @@ class Attempt:
         self._wire.begin(self)
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         self._wire.end(self)
+        if isinstance(error, ValueError | RecursionError):  # an answer that nothing can be made of, or no end of
+            raise self._broken(error) from None
 
     @property
     def headers(self) -> dict[str, str]:
@@ -198,12 +200,12 @@ class Attempt:
             return self.refused({"error": getattr(error, "body", None)})
         return None
 
-    def _broken(self, error: httpx2.RequestError | ValueError) -> ModelError:
+    def _broken(self, error: httpx2.RequestError | ValueError | RecursionError) -> ModelError:
         reason = self._wire.clean(" ".join(str(error).split()))[:200] or type(error).__name__
         unsendable = isinstance(error, httpx2.LocalProtocolError | httpx2.UnsupportedProtocol)
         if unsendable or (isinstance(error, ValueError) and not self.sent):
             return self.failure("invalid_request", f"the request cannot be sent: {reason}")
-        if isinstance(error, httpx2.DecodingError | ValueError):
+        if isinstance(error, httpx2.DecodingError | ValueError | RecursionError):
             return self.failure("malformed", f"the answer cannot be read: {reason}")
         if not self.sent:
             return self.failure("unreachable", f"no connection: {reason}")
