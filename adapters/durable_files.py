@@ -43,7 +43,7 @@ def whole_file(path: Path) -> Generator[IO[bytes]]:
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
-    except BaseException:
+    except BaseException:  # cancelled ones too leave nothing behind
         partial.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)

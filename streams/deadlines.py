@@ -103,14 +103,17 @@ class Deadlines:
         return len(due)
 
     async def _issue(self, due: Due) -> None:
-        stored = (await self._reader.read(due.position - 1, 1, up_to=due.position))[0]
-        command = ANSWERS[stored.type](load_event(stored))
         try:
+            stored = (await self._reader.read(due.position - 1, 1, up_to=due.position))[0]
+            command = ANSWERS[stored.type](load_event(stored))
             await self._commands.send(command, self._caller(stored))
         except Unavailable as away:
             log.warning("a deadline waits", kind=due.kind, position=due.position, reason=str(away))
         except ToyboxError as refusal:
             log.debug("not due", kind=due.kind, position=due.position, because=refusal.code)
+        except Exception:
+            # A bug with one must not keep all others waiting, holds among them that would never end; it is tried again.
+            log.exception("a deadline failed unexpectedly", kind=due.kind, position=due.position)
 
     @staticmethod
     def _caller(stored: StoredEvent) -> Caller:

@@ -102,7 +102,7 @@ class Follower:
         await self._log.close()
         await self._leadership.close()
 
-    async def wait_for(self, names: Collection[str], position: int, timeout: float) -> None:  # noqa: ASYNC109
+    async def wait_for(self, names: Collection[str], position: int, timeout: float) -> None:  # noqa: ASYNC109 -- late is an error
         """Return once readers of all these projections see `position`, whichever process follows them.
 
         Raises Unavailable after `timeout` seconds, naming those that are behind.

@@ -76,7 +76,7 @@ class Duty(ABC):
     @abstractmethod
     async def go_on(self) -> NoReturn:
         """Find out where to go on, and do so; Halted and Unavailable end it."""
-        raise NotImplementedError
+        ...
 
     async def _turn(self) -> float:
         """Lead until something is in doubt; answers how long to wait before the next turn."""

@@ -35,10 +35,6 @@ class Prompts:
     render: Render
     uses: Uses
 
-    async def job(self, job_id: UUID) -> LlmJob:
-        """The job as the log has it now."""
-        return job_of(job_id, await self.reader.read_stream(job_id))
-
     async def messages(self, job: LlmJob, queued: StoredEvent | None = None) -> tuple[Message, ...]:
         """The conversation to send. Refused when it cannot be made: a template's fault, or an erased text.
 

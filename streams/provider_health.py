@@ -55,7 +55,8 @@ class HealthWatch:
         self._now = now
         self._rules = HealthRules()
         self._windows: dict[str, Window] = {}
-        self._health: dict[str, ProviderHealth] = {}
+        self._health: dict[str, ProviderHealth | None] = {}
+        """What the log says of each provider that was looked at; None where it says nothing."""
 
     async def run(self) -> None:
         """Lead whenever possible, until cancelled."""
@@ -82,7 +83,6 @@ class HealthWatch:
                 self._take(stored)
             position = batch[-1].position
         for name in list(self._windows):
-            await self._refresh(name)
             await self._look_at(name)
         return head
 
@@ -115,26 +115,27 @@ class HealthWatch:
             return  # what is known of it is read when its first attempt ends
         if stored.type == ProviderHealth.CircuitClosed.TYPE:
             self._windows[name].forget(stored.payload()["model"])
-        known = self._health.get(name)
-        if known is not None and stored.version == known.version + 1:
-            self._health[name] = evolve(known, stored)
+        if name in self._health:
+            known = self._health[name]
+            if stored.version == (known.version if known else 0) + 1:
+                self._health[name] = evolve(known, stored)
 
     async def _refresh(self, name: str) -> None:
         """What the log says of the provider's health by now."""
         health: ProviderHealth | None = None
         for stored in await self._reader.read_stream(provider_health_id(name)):
             health = evolve(health, stored)
-        if health is None:
-            self._health.pop(name, None)
-        else:
-            self._health[name] = health
+        self._health[name] = health
 
     async def _look_at(self, name: str) -> None:
         """Say what the newest outcome makes of a provider, where that is not what is known of it."""
-        window, known = self._windows[name], self._health.get(name)
+        window = self._windows[name]
         if not window.outcomes:
             return
-        if known is None and not any(not each.ok for each in window.outcomes) and self._rules.slow_ms is None:
+        if name not in self._health:
+            await self._refresh(name)
+        known = self._health[name]
+        if known is None and all(each.ok for each in window.outcomes) and self._rules.slow_ms is None:
             return  # nearly always: nothing was ever wrong
         finding = window.finding(window.outcomes[-1].at, self._rules, known.level if known else "healthy")
         if not _is_news(finding, known):

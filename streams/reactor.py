@@ -141,12 +141,15 @@ class Reactor:
                     raise
                 await asyncio.sleep(max(RETRY_SECONDS[min(attempt, len(RETRY_SECONDS) - 1)], away.retry_after / 10))
                 attempt += 1
-            except Exception as bug:
-                log.exception("a reaction failed", reaction=reaction.name, position=stored.position)
-                await self._cursors.park(reaction.name, Reaction.key(stored), stored.position, repr(bug)[:500])
+            except Exception as bug:  # noqa: BLE001 -- one event must not keep all later ones waiting
+                await self._set_aside(reaction, stored, bug)
                 return
             else:
                 return
+
+    async def _set_aside(self, reaction: Reaction, stored: StoredEvent, bug: Exception) -> None:
+        log.error("a reaction failed", reaction=reaction.name, position=stored.position, exc_info=bug)
+        await self._cursors.park(reaction.name, Reaction.key(stored), stored.position, repr(bug)[:500])
 
     async def _send(self, reaction: Reaction, stored: StoredEvent) -> None:
         for command in reaction.react(load_event(stored), stored):
@@ -168,7 +171,13 @@ class Reactor:
             events = await self._reader.read(parked.position - 1, 1, up_to=parked.position)
             if reaction is None or not events:
                 continue
-            await self._send(reaction, events[0])
-            await self._cursors.unpark(parked.reaction, parked.position)
-            done += 1
+            try:
+                await self._send(reaction, events[0])
+            except Unavailable:
+                raise
+            except Exception as bug:  # noqa: BLE001 -- what still fails must not keep those behind it waiting
+                await self._set_aside(reaction, events[0], bug)
+            else:
+                await self._cursors.unpark(parked.reaction, parked.position)
+                done += 1
         return done

@@ -33,11 +33,14 @@ def set_up(level: str, how: Literal["auto", "json", "text"] = "auto", *, secrets
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.StackInfoRenderer(),
-        structlog.processors.format_exc_info if as_json else _keep,
+        structlog.processors.format_exc_info,
         _Cleaner(secrets),
     ]
     renderer: structlog.typing.Processor = (
-        structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer()
+        structlog.processors.JSONRenderer()
+        if as_json
+        # Else an error would be shown with the variables around it, keys and prompts among them.
+        else structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
@@ -63,10 +66,6 @@ def set_up(level: str, how: Literal["auto", "json", "text"] = "auto", *, secrets
 def hush_kafka() -> None:
     """Its client says several times a second what it cannot reach; whoever uses it says it once, in our words."""
     logging.getLogger("kafka").setLevel(logging.CRITICAL)
-
-
-def _keep(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    return event
 
 
 class _Cleaner:

@@ -139,7 +139,7 @@ class _Told:
     async def _keeping(self, call: Coroutine[Any, Any, R]) -> R:
         try:
             return await call
-        except Exception as error:
+        except Exception as error:  # whatever it is, who runs the consumer raises it: Faust would only log it
             if not self.failed.done():
                 self.failed.set_result(error)
             raise
@@ -166,7 +166,7 @@ class FaustConsumption:
             try:
                 async with asyncio.timeout(START_SECONDS):
                     await asyncio.shield(starting)
-            except Exception as error:
+            except Exception as error:  # the client raises all kinds
                 raise BrokerAway(f"Kafka is away or refuses: {error!r}"[:300]) from error
             stopped = asyncio.create_task(app.wait_until_stopped())
             await asyncio.wait([stopped, told.failed], return_when=asyncio.FIRST_COMPLETED)

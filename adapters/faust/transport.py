@@ -30,7 +30,7 @@ class SeekingThread(driver.AIOKafkaConsumerThread):
     def _create_worker_consumer(self, transport: Any) -> AIOKafkaConsumer:
         consumer = super()._create_worker_consumer(transport)
         # Faust has no setting for it. The fetcher is made from this attribute when the consumer starts.
-        consumer._isolation_level = "read_committed"  # noqa: SLF001
+        consumer._isolation_level = "read_committed"  # noqa: SLF001 -- the only way in
         return consumer
 
     async def on_thread_stop(self) -> None:

@@ -47,7 +47,7 @@ class Transactions:
         self._producer = make("KafkaProducer", {**options, **cluster.options(client_id="toybox-relay")})
         try:
             self._producer.init_transactions()
-        except BaseException:
+        except BaseException:  # its threads run already, whatever went wrong
             self.close()
             raise
 
@@ -90,5 +90,5 @@ class Transactions:
             self._producer.close(timeout=1)
         except client("kafka.errors").KafkaTimeoutError:
             # It flushes first, and with records that cannot be delivered it gives up before anything is closed.
-            self._producer._sender.force_close()  # noqa: SLF001
+            self._producer._sender.force_close()  # noqa: SLF001 -- the public close would flush once more
             self._producer.close(timeout=1)

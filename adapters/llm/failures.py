@@ -111,7 +111,7 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
         return None
     try:
         wait = (parsedate_to_datetime(until) - parsedate_to_datetime(now)).total_seconds()
-    except (ValueError, TypeError):  # TypeError: one of the two dates has no zone
+    except (ValueError, TypeError, OverflowError):  # no date, one of the two without a zone, one out of all bounds
         return None
     return min(max(wait, 0.0), _LONGEST_WAIT)
 

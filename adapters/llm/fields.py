@@ -26,3 +26,12 @@ def items(value: object) -> list[object]:
 def word(value: object) -> str | None:
     """The value if it is text that says something."""
     return value if isinstance(value, str) and value else None
+
+
+def whole_characters(text: str) -> str:
+    """The text as it can be kept: vendors cut pieces between the two halves of a character that JSON spells as two."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text

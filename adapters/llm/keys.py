@@ -1,6 +1,7 @@
 """Which stored keys a provider has now: read from the log, opened, remembered for a second."""
 
 import asyncio
+import re
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +22,13 @@ RECHECK_SECONDS = 1.0
 """How long a key may be used without asking whether it still works: a revocation takes effect in this time."""
 LOOKS = 3
 """How often the log is read again when a secret went while it was looked for: it was rotated or revoked meanwhile."""
+_SENDABLE = re.compile(r"[!-~]+")
 log = structlog.get_logger("toybox.provider_keys")
+
+
+def is_sendable(secret: str) -> bool:
+    """Whether a header can carry it: no blanks, no line breaks, nothing but ASCII."""
+    return _SENDABLE.fullmatch(secret) is not None
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ import structlog
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from adapters.durable_files import whole_file
+from adapters.llm.fields import whole_characters
 from commands.models import FailureKind, FinishReason, LanguageModel, ModelError, ModelReply, ModelRequest, TextDelta
 from domain.pricing import Conditions, Usage
 
@@ -218,7 +219,7 @@ class RecordingModel:
             await self._keep(request, pieces, failed=Failed.of(failure))
 
     async def _keep(self, request: ModelRequest, pieces: list[str], **ending: Any) -> None:
-        exchange = Exchange(asked=Asked.of(self._provider, request), pieces=pieces, **ending)
+        exchange = Exchange(asked=Asked.of(self._provider, request), pieces=_whole(pieces), **ending)
         await asyncio.to_thread(_write, self._folder, exchange)
 
 
@@ -292,10 +293,17 @@ def _path(folder: Path, asked: Asked, number: int) -> Path:
     return folder / asked.provider / f"{asked.digest}.{number}.json"
 
 
+def _whole(pieces: list[str]) -> list[str]:
+    """As one, where a character was cut in two: no file can hold the halves."""
+    text = "".join(pieces)
+    return pieces if (kept := whole_characters(text)) == text else [kept]
+
+
 def _write(folder: Path, exchange: Exchange) -> None:
     """Under the first free number; several workers may record at once, each name is taken by one of them."""
     asked, number = exchange.asked, 1
     try:
+        said = orjson.dumps(exchange.model_dump(mode="json"), option=orjson.OPT_INDENT_2)
         _path(folder, asked, 1).parent.mkdir(parents=True, exist_ok=True)
         while True:
             path = _path(folder, asked, number)
@@ -305,7 +313,7 @@ def _write(folder: Path, exchange: Exchange) -> None:
             except FileExistsError:
                 number += 1
         with whole_file(path) as file:
-            file.write(orjson.dumps(exchange.model_dump(mode="json"), option=orjson.OPT_INDENT_2))
-    except OSError as error:
+            file.write(said)
+    except (OSError, TypeError) as error:  # TypeError: something in it that JSON cannot hold
         # The answer is there and paid for: whoever asked gets it all the same.
-        log.error("an answer was not recorded", folder=str(folder), reason=error.strerror)  # noqa: TRY400 -- no bug
+        log.error("an answer was not recorded", folder=str(folder), reason=str(error))  # noqa: TRY400 -- no bug

@@ -10,7 +10,7 @@ from pydantic import SecretStr
 
 from adapters.clock import now as machine_clock
 from adapters.llm.keyed import Client, KeyedModel
-from adapters.llm.keys import LiveSecret, Ring, StoredKeys
+from adapters.llm.keys import LiveSecret, Ring, StoredKeys, is_sendable
 from adapters.llm.recording import LIVE, Responses, around
 from adapters.llm.scripted import ScriptedModel
 from commands.models import LanguageModel
@@ -135,6 +135,12 @@ class ModelRegistry:
     def _from_environment(self, name: str, kind: ProviderKind, config: ProviderConfig) -> SecretStr | None:
         key_env = config.key_env or (BUILT_IN[kind][1] if kind in BUILT_IN else None)
         if key_env and (found := self._environ.get(key_env)):
+            if not is_sendable(found):
+                raise Refused(
+                    f"the key of provider {name} in {key_env} holds a blank, a line break or a character that HTTP "
+                    "cannot carry: set it again without, and start the worker again",
+                    code="provider_key_missing",
+                )
             return SecretStr(found)
         if kind == "openai_compatible" and not config.key_env:
             return None

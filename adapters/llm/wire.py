@@ -1,7 +1,6 @@
 """The HTTP client that the vendors' SDKs send through: no redirects, no stray headers, proof of what was sent."""
 
 import asyncio
-import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Self, TypeVar
@@ -9,7 +8,8 @@ from typing import TYPE_CHECKING, Self, TypeVar
 import httpx2
 
 from adapters.llm.failures import ADVICE, error_in, judge, retry_after
-from adapters.llm.fields import Malformed
+from adapters.llm.fields import Malformed, whole_characters
+from adapters.llm.keys import is_sendable
 from commands.models import FailureKind, ModelError, ModelRequest
 
 if TYPE_CHECKING:
@@ -40,7 +40,6 @@ _HEADERS = frozenset(
 
 _TELLING = 4
 """The longest beginning of a key that may stand in a message."""
-_SENDABLE = re.compile(r"[!-~]+")
 
 _T = TypeVar("_T")
 
@@ -52,7 +51,7 @@ class Wire:
         self.provider = provider
         self.timeout = httpx2.Timeout(None, connect=_CONNECT_SECONDS)
         self._host = httpx2.URL(base_url).netloc.decode()
-        if secret is not None and not _SENDABLE.fullmatch(secret):
+        if secret is not None and not is_sendable(secret):
             raise ValueError(f"the API key of {provider} holds a blank or a character that HTTP cannot carry")
         self._secret = secret
         self._under_way: dict[str, Attempt] = {}
@@ -119,8 +118,10 @@ class Attempt:
         self._wire.begin(self)
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         self._wire.end(self)
+        if isinstance(error, ValueError | RecursionError):  # an answer that nothing can be made of, or no end of
+            raise self._broken(error) from None
 
     @property
     def headers(self) -> dict[str, str]:
@@ -128,7 +129,7 @@ class Attempt:
 
     @property
     def text(self) -> str:
-        return _whole("".join(self.pieces))
+        return whole_characters("".join(self.pieces))
 
     def count(self, counting: Callable[[], "Counted"]) -> None:
         """Take the usage over, or why it cannot be one: what is missing or contradicts itself is unknown."""
@@ -201,22 +202,13 @@ class Attempt:
             return self.refused({"error": getattr(error, "body", None)})
         return None
 
-    def _broken(self, error: httpx2.RequestError | ValueError) -> ModelError:
+    def _broken(self, error: httpx2.RequestError | ValueError | RecursionError) -> ModelError:
         reason = self._wire.clean(" ".join(str(error).split()))[:200] or type(error).__name__
         unsendable = isinstance(error, httpx2.LocalProtocolError | httpx2.UnsupportedProtocol)
         if unsendable or (isinstance(error, ValueError) and not self.sent):
             return self.failure("invalid_request", f"the request cannot be sent: {reason}")
-        if isinstance(error, httpx2.DecodingError | ValueError):
+        if isinstance(error, httpx2.DecodingError | ValueError | RecursionError):
             return self.failure("malformed", f"the answer cannot be read: {reason}")
         if not self.sent:
             return self.failure("unreachable", f"no connection: {reason}")
         return self.failure("cut_stream", f"the connection broke before the answer was complete: {reason}")
-
-
-def _whole(text: str) -> str:
-    """The text as it can be kept: vendors cut pieces between the two halves of a character that JSON spells as two."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return text

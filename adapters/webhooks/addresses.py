@@ -91,6 +91,8 @@ def networks(named: Sequence[str]) -> list[Network]:
 
 
 def _of_the_world(address: Address) -> bool:
+    if isinstance(address, IPv6Address) and address.is_site_local:  # fec0::/10, which Python calls global
+        return False
     return address.is_global and not (address.is_multicast or address.is_reserved or address.is_unspecified)
 
 

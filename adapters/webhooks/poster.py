@@ -203,7 +203,7 @@ def _retry_after(value: bytes | None, now: datetime) -> float | None:
         return float(min(int(text[:9]), 10**8))
     try:
         until = parsedate_to_datetime(text)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     until = until if until.tzinfo else until.replace(tzinfo=UTC)
     return max(0.0, (until - now).total_seconds())

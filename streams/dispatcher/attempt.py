@@ -165,7 +165,8 @@ class AttemptRun:
             prepared = await self._prepare()
         except (Refused, NotFound) as problem:
             return await self._turn_away(problem)
-        return await self._admit(prepared)
+        # Broken off, it may have been granted all the same: given up here, it would be paid for without a call.
+        return await _until_available("an admission waits", self.job, lambda: self._admit(prepared))
 
     async def _turn_away(self, problem: Refused | NotFound) -> float:
         if problem.code == "price_unknown" and await self._with.new_prices():
@@ -249,6 +250,8 @@ class AttemptRun:
     # --- the call and its outcome ---
 
     async def _call(self, prepared: _Prepared, queue_ms: int) -> None:
+        if self._started_at:
+            raise AssertionError("an attempt calls once, or it is paid for twice")
         self._started_at = time.monotonic()
         deadline = self._started_at + self.job.timeout_seconds
         asked = prepared.request

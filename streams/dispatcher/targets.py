@@ -4,7 +4,6 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
 from uuid import UUID
 
 from domain.errors import Refused
@@ -33,17 +32,10 @@ NEWS = frozenset(
 """After these a job may have to go elsewhere, or need wait no longer."""
 
 
-class _Keyed(Protocol):
-    """A client that knows which stored key pays."""
-
-    @property
-    def key_id(self) -> UUID | None: ...
-
-
 def key_of(model: object) -> UUID | None:
     """The stored key that a client pays with; None for one of the environment."""
-    keyed: _Keyed | None = model if hasattr(model, "key_id") else None  # pyright: ignore[reportAssignmentType]
-    return keyed.key_id if keyed else None
+    key_id = getattr(model, "key_id", None)
+    return key_id if isinstance(key_id, UUID) else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,17 +12,19 @@ import structlog
 
 from commands.gathering import Gathering
 from domain.errors import Unavailable
-from domain.following import JobQueue, Leases
+from domain.following import JobQueue, Leases, LostJob
 from domain.llm_jobs import LlmJob
 from domain.log import StoredEvent
 from domain.projects import Project
-from streams.dispatcher.attempt import AttemptRun, Spending
+from streams.dispatcher.attempt import BEHIND_SECONDS, AttemptRun, Spending
 from streams.dispatcher.targets import NEWS
 
 LOOKS = (0.02, 0.05, 0.1, 0.2, 0.5)
 """Pauses after news: the queue's read model follows the log a moment later, so one look is not enough."""
 GATHER_SECONDS = 0.005
 """A busy worker looks again after so long: one look for all the slots that became free meanwhile."""
+IN_VAIN_SECONDS = 0.1
+"""Pause at least, when all that was looked at lately has to wait: thousands may stand behind the same rate limit."""
 SWEEP_SECONDS = 3_600.0
 """How often leases of workers that died are cleared away."""
 DEAD_SECONDS = 86_400.0
@@ -50,6 +52,8 @@ class Dispatcher:
         """Fences of the leases that this worker holds."""
         self._leased_at: dict[UUID, float] = {}
         self._left_alone: dict[UUID, float] = {}
+        self._in_vain = 0
+        """Jobs in a row that could not start yet."""
         self._freed = asyncio.Event()
         self._idle = asyncio.Event()
         self._draining = False
@@ -92,6 +96,9 @@ class Dispatcher:
                 if await self._start_some(group):
                     looks = 0
                     await asyncio.sleep(GATHER_SECONDS)
+                    if self._in_vain > self._slots:
+                        await asyncio.sleep(IN_VAIN_SECONDS)
+                        await self._spending.reader.wait(seen, LOOKS[-1])
                 elif len(self._running) >= self._slots:
                     await self._freed.wait()
                     await asyncio.sleep(GATHER_SECONDS)
@@ -131,6 +138,9 @@ class Dispatcher:
         self._left_alone = {job: until for job, until in self._left_alone.items() if until > now}
         ready = await self._queue.ready(free, skipping=[*self._running, *self._left_alone])
         claimed = await self._leases.claim(ready, self._worker, self._pace.lease_seconds) if ready else {}
+        if self._draining:  # since it was asked
+            await self._leases.release(claimed)
+            return 0
         for job_id, fence in claimed.items():
             self._running[job_id] = None
             self._grants[job_id] = fence
@@ -141,7 +151,9 @@ class Dispatcher:
     async def _work_on(self, job_id: UUID) -> None:
         try:
             attempt = self._running[job_id] = await self._attempt(job_id)
-            self._leave_alone(job_id, await attempt.run())
+            seconds = await attempt.run()
+            self._leave_alone(job_id, seconds)
+            self._in_vain = 0 if seconds <= BEHIND_SECONDS else self._in_vain + 1
         except Unavailable as away:
             log.warning("a job waits", job=str(job_id), reason=str(away))
             self._leave_alone(job_id, away.retry_after)
@@ -215,6 +227,7 @@ class Dispatcher:
             self._spending.circuits.heard(stored)
         if stored.type == Project.Resumed.TYPE or stored.type in NEWS:
             self._left_alone.clear()
+            self._in_vain = 0
             self._freed.set()
             return
         attempt = self._running.get(stored.stream_id)
@@ -227,9 +240,18 @@ class Dispatcher:
             await asyncio.sleep(self._pace.heartbeat_seconds)
             try:
                 for lost in await self._queue.lost(self._pace.lease_seconds):
-                    await (await self._attempt(lost.job_id, lost.attempt)).lose()
+                    await self._recover(lost)
             except Unavailable as away:
                 await asyncio.sleep(away.retry_after)
+
+    async def _recover(self, lost: LostJob) -> None:
+        try:
+            await (await self._attempt(lost.job_id, lost.attempt)).lose()
+        except Unavailable:
+            raise
+        except Exception:
+            # Whatever is wrong with one, the calls of this worker go on, and so do the others that were lost.
+            log.exception("a lost job cannot be given back", job=str(lost.job_id))
 
     async def _sweep_leases(self) -> None:
         """A job that was settled behind a dead worker's back leaves that worker's lease behind."""

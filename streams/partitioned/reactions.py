@@ -76,7 +76,7 @@ class KafkaReactions:
                     await self._halt(torn)
                 except Unavailable as away:
                     self._wait_because(str(away))
-                except Exception as error:
+                except Exception as error:  # it consumes for ever: whatever this was is in the log, and tried again
                     log.exception("reactions failed and try again")
                     self._wait_because(f"{type(error).__name__}: {error}")
                 if asyncio.get_running_loop().time() - started > BACKOFF_SECONDS[-1]:

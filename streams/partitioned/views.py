@@ -110,7 +110,7 @@ class KafkaViews:
         await self._leadership.close()
         await self._embedded.stop()
 
-    async def wait_for(self, names: Collection[str], position: int, timeout: float) -> None:  # noqa: ASYNC109
+    async def wait_for(self, names: Collection[str], position: int, timeout: float) -> None:  # noqa: ASYNC109 -- late is an error
         """Return once readers of all these projections see `position`, whichever process follows them."""
         clock = asyncio.get_running_loop().time
         deadline = clock() + timeout
@@ -181,12 +181,13 @@ class KafkaViews:
         """Begin anew when a projection that stood back may follow again."""
         while True:
             await asyncio.sleep(LOOK_SECONDS)
-            with suppress(Unavailable):
+            try:
                 await self._ready()
-                if not self._building() and any(
-                    view.ready and view.state != "following" for view in self._views.values()
-                ):
-                    self._again.set()
+            except Exception as error:  # noqa: BLE001 -- nobody begins this anew, and what stood back would never follow
+                log.warning("views are looked at again", reason=f"{type(error).__name__}: {error}")
+                continue
+            if not self._building() and any(view.ready and view.state != "following" for view in self._views.values()):
+                self._again.set()
 
     async def _ready(self) -> bool:
         """Whether there are projections that may follow; those behind their code are built beside."""

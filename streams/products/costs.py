@@ -156,7 +156,7 @@ class Facts:
             fact = fact_of(stored)
         except Unavailable:
             raise
-        except Exception as error:
+        except Exception as error:  # one event must not keep all later facts back: it is told among the dead letters
             log.exception("an event makes no cost fact", position=stored.position)
             return dead_letter(
                 self._topics,

@@ -161,8 +161,7 @@ class Courier:
                 pause = bag.pace.pause(self._id, stored.position, attempt.number, attempt.posted.retry_after)
                 failing = await bag.deliveries.failed(self._id, self._fence, attempt, pause)
                 self._attempts, self._wait = attempt.number, pause
-            if attempt.posted.status == GONE:
-                await self._disable("gone", "it answered 410: gone for ever")
+            await self._stop_if_gone(attempt)
             if failing >= bag.pace.disable_seconds:
                 how_long = f"{failing / 3600:.0f} hours" if failing >= 3600 else f"{failing:.0f} seconds"
                 await self._disable("failing", f"nothing has arrived for {how_long}: {attempt.posted.problem}")
@@ -180,17 +179,22 @@ class Courier:
             else:
                 await self._bag.deliveries.died(self._id, self._fence, attempt)
                 self._bag.tally.tries["dead"] += 1
+                await self._stop_if_gone(attempt)
 
     async def _try(self, stored: StoredEvent, number: int) -> Attempt:
         async with self._bag.slots:
             body = seal(stored, 0, self._source)
             posted = await self._bag.sender.send(self.subscription.webhook, id_of(stored), body)
         self._tried += 1
-        if self._tried % PRUNE_EVERY == 0:
+        if self._tried % PRUNE_EVERY == 1:  # the first one too: many a courier does not live to see a hundred
             await self._bag.deliveries.prune(self._id, self._bag.pace.kept_attempts)
         level = self._log.debug if posted.problem is None else self._log.info
         level("told a webhook", position=stored.position, number=number, status=posted.status, problem=posted.problem)
         return Attempt(stored.position, id_of(stored), stored.type, number, posted)
+
+    async def _stop_if_gone(self, attempt: Attempt) -> None:
+        if attempt.posted.status == GONE:
+            await self._disable("gone", "it answered 410: gone for ever")
 
     async def _disable(self, reason: str, detail: str) -> None:
         command = DisableWebhook(webhook_id=self._id, reason=reason, detail=detail[:200])

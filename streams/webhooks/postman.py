@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections.abc import Iterable
-from contextlib import suppress
 from uuid import UUID
 
 import structlog
@@ -136,9 +135,9 @@ class Postman:
         ending = [self._couriers.pop(each)[1] for each in webhooks if each in self._couriers]
         for task in ending:
             task.cancel()
-        for task in ending:
-            with suppress(asyncio.CancelledError):
-                await task
+        if ending:
+            # Not one by one behind a `suppress`: that would swallow the postman's own end as well.
+            await asyncio.wait(ending)
 
     async def _save(self) -> None:
         """Write down where nothing was to be delivered, so that the next leader need not read it all again."""

@@ -53,6 +53,7 @@ THOROUGH = settings(
     database=None,
 )
 CAUGHT = settings(THOROUGH, max_examples=1_000, phases=[Phase.generate], report_multiple_bugs=False, print_blob=False)
+"""It ends with the first catch: luck decides how soon that is, and must not decide whether."""
 
 
 class NoLeader:

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from commands.handling import Command
 from domain.following import Due
 from domain.llm_jobs import LlmJob
 from streams import deadlines
@@ -88,3 +89,22 @@ async def test_a_deadline_that_stays_refused_costs_no_attention(shop: Workshop) 
     async with running(shop, table):
         await asyncio.sleep(0.5)
     assert table.looks <= 3
+
+
+async def test_a_deadline_that_fails_unexpectedly_does_not_stop_the_others(shop: Workshop) -> None:
+    broken, due = await retrying(shop, "broken"), await retrying(shop, "due")
+    shop.story.clock.advance(60)
+    failed = asyncio.Event()
+
+    async def fail(command: Command) -> None:
+        if isinstance(command, deadlines.RequeueLlmJob) and command.job_id == broken.stream_id:
+            failed.set()
+            raise KeyError("a bug")
+
+    shop.door.before = fail
+    table = Table([broken])
+    async with running(shop, table):
+        await failed.wait()
+        table.rows.append(due)
+        await shop.until("llm_job.resumed")
+    assert shop.job(due.stream_id).status == "queued"

@@ -16,9 +16,10 @@ from commands.models import Message
 from commands.projects import StartProject
 from domain.errors import NotFound, Refused
 from domain.ids import agent_id, job_id
+from domain.llm_jobs import LlmJob
 from domain.log import StoredEvent
 from domain.values import Text
-from streams.prompts import Prompts
+from streams.prompts import Prompts, job_of
 from tests.commands.projects_stage import HOLD, AnswerByHand, HoldAgentByHand, build
 from tests.commands.staging import admit, complete
 from tests.streams.reactions.driver import Driver
@@ -80,9 +81,13 @@ class Desk:
             FinishAgentAttempt(job_id=job),
         )
 
+    async def job(self, job: UUID) -> LlmJob:
+        """As the log has it."""
+        return job_of(job, await self.story.store.read_stream(job))
+
     async def messages(self, name: str, attempt: int = 1) -> tuple[Message, ...]:
         """What the agent's job asks; reads are counted from here on."""
-        job = await self.prompts.job(job_id(agent_id(self.story.id("project"), name), 1, attempt))
+        job = await self.job(job_id(agent_id(self.story.id("project"), name), 1, attempt))
         self.reader.reads, self.objects.read_digests = 0, []
         return await self.prompts.messages(job)
 
@@ -150,11 +155,11 @@ async def test_a_chat_brings_its_own_messages_however_long(desk: Desk) -> None:
         QueueLlmJob(job_id=short, messages=messages, **facts),  # type: ignore[arg-type]
         QueueLlmJob(job_id=stored, messages=Text(digest=kept.digest, size=kept.size), **facts),  # type: ignore[arg-type]
     )
-    assert await desk.prompts.messages(await desk.prompts.job(short)) == (Message("user", "Hello?"),)
-    assert await desk.prompts.messages(await desk.prompts.job(stored)) == (Message("user", "Long"),)
+    assert await desk.prompts.messages(await desk.job(short)) == (Message("user", "Hello?"),)
+    assert await desk.prompts.messages(await desk.job(stored)) == (Message("user", "Long"),)
     with pytest.raises(NotFound, match="there is no llm_job"):
-        await desk.prompts.job(desk.story.id("nothing"))
+        await desk.job(desk.story.id("nothing"))
     await desk.story.keyring.destroy(short)
     with pytest.raises(Refused, match="destroyed") as erased:
-        await desk.prompts.messages(await desk.prompts.job(short))
+        await desk.prompts.messages(await desk.job(short))
     assert erased.value.code == "erased"

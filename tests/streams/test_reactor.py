@@ -44,6 +44,7 @@ class Cursors:
             await self.moved.wait_for(lambda: self.positions.get("a_sentence", 0) >= position)
 
     async def park(self, reaction: str, key: UUID, position: int, reason: str) -> None:
+        await self.unpark(reaction, position)
         self.aside.append(ParkedReaction(reaction, key, position, reason, NOON))
 
     async def parked(self) -> Sequence[ParkedReaction]:
@@ -130,6 +131,23 @@ async def test_an_event_that_a_reaction_fails_on_is_set_aside_and_the_next_one_i
     assert await repaired.retry_parked() == 1
     assert not cursors.aside
     assert shop.story.events[-1].type == "llm_job.cancelled"
+
+
+async def test_one_that_still_fails_keeps_no_other_from_being_tried_again(shop: Workshop) -> None:
+    broken = await shop.queue_job("broken")
+    sound = await shop.queue_job("sound")
+    cursors = Cursors()
+    async with running(made(shop, cursors, fail)):
+        await cursors.reached(len(shop.story.events))
+
+    def half_repaired(happened: Event, stored: StoredEvent) -> Iterable[Command]:
+        if stored.stream_id == broken:
+            raise KeyError("still broken")
+        yield from cancel(happened, stored)
+
+    assert await made(shop, cursors, half_repaired).retry_parked() == 1
+    assert {each.reason for each in cursors.aside} == {"KeyError('still broken')"}
+    assert (shop.job(broken).status, shop.job(sound).status) == ("queued", "cancelled")
 
 
 def twice(_happened: Event, stored: StoredEvent) -> Iterable[Command]:

@@ -265,6 +265,53 @@ async def test_where_nothing_is_to_be_delivered_the_place_moves_on_all_the_same(
     assert not receiver.got
 
 
+async def test_old_tries_are_pruned_also_where_no_worker_lives_for_long(office: PostOffice, receiver: Receiver) -> None:
+    webhook, _ = await office.subscribe(receiver.url)
+    for life in range(1, 4):
+        async with office.open(pace=replace(QUICK, kept_attempts=2)):
+            await office.happen(2)
+            await office.until(webhook, delivered=2 * life)
+    assert len(await office.deliveries.attempts(webhook, before=None, limit=100)) <= 4
+
+
+class Lingering(Courier):
+    """Takes a moment to end, as one does whose statement is cancelled on the server."""
+
+    async def run(self) -> None:
+        try:
+            await super().run()
+        finally:
+            await asyncio.sleep(0.3)
+
+
+async def test_deliveries_stop_when_they_are_told_to_while_a_webhook_is_taken_up_anew(
+    office: PostOffice, receiver: Receiver
+) -> None:
+    webhook, _ = await office.subscribe(receiver.url)
+    async with asyncio.timeout(10), office.open(courier=Lingering):
+        await office.happen()
+        await receiver.until(lambda it: len(it.got) == 1)
+        await office.send(PauseWebhook(webhook_id=webhook))
+        await asyncio.sleep(0.15)
+
+
+async def test_letters_that_were_requeued_to_a_receiver_that_is_gone_are_not_sent_one_by_one(
+    office: PostOffice, receiver: Receiver
+) -> None:
+    webhook, _ = await office.subscribe(receiver.url)
+    async with office.open(pace=replace(QUICK, tries=1)):
+        receiver.answers = lambda _: (500, {}, b"")
+        await office.happen(3)
+        await office.until(webhook, dead_letters=3)
+        receiver.answers = lambda _: (410, {}, b"")
+        seen = len(receiver.got)
+        await office.send(RequeueWebhookDeliveries(webhook_id=webhook))
+        disabled = await office.happened("webhook.disabled")
+    assert disabled.payload()["reason"] == "gone"
+    assert len(receiver.got) == seen + 1
+    assert (await office.standing(webhook)).dead_letters == 3
+
+
 # --- a worker that dies in the middle ---
 
 

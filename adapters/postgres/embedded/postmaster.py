@@ -64,7 +64,7 @@ class Postmaster:
             if not self._account.is_ours:
                 self._cluster.ensure_password(self._binaries, self._account)
             self._run.make(self._account, self._cluster.access_rules(self._account))
-        except BaseException:
+        except BaseException:  # interrupted or not: nobody else would let go of the folder
             self._lock.release()
             raise
         self._prepared = True
@@ -131,7 +131,7 @@ class Postmaster:
                     raise self.too_slow()
                 time.sleep(0.01)
             self.ensure_database()
-        except BaseException:
+        except BaseException:  # interrupted or not: no server may stay that nobody knows of
             self.stop()
             raise
         return self.conninfo()

@@ -58,7 +58,7 @@ class EmbeddedPostgres:
             try:
                 await _in_thread(self._postmaster.prepare)
                 await self._launch()
-            except BaseException:
+            except BaseException:  # cancelled or not: no server may stay that nobody knows of
                 await _in_thread(self._postmaster.stop)
                 raise
             self._watcher = asyncio.create_task(self._watch(), name="watch the embedded PostgreSQL")

@@ -1,18 +1,19 @@
 """Recorded answers: what a vendor said comes back without it, failures too, and no key is in the files."""
 
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
 
-from adapters.llm.recording import Responses
+from adapters.llm.recording import RecordingModel, ReplayingModel, Responses
 from adapters.llm.registry import ModelRegistry
 from commands.models import LanguageModel, Message, ModelError, ModelReply, ModelRequest, TextDelta
 from commands.providers import RegisterProvider
 from domain.errors import Refused
+from domain.pricing import Conditions
 from domain.providers import ProviderConfig, ProviderKind
 from tests.support.story import telling
 from tests.support.vendors.server import VendorServer
@@ -139,3 +140,34 @@ async def test_a_live_installation_asks_for_the_key(vendor: VendorServer, tmp_pa
 def test_a_setting_that_means_nothing_is_refused_with_those_that_do(said: str) -> None:
     with pytest.raises(ValueError, match="is none of these: live, record:FOLDER, replay:FOLDER"):
         Responses.parse(said)
+
+
+class Halved:
+    """Cuts its answer in the middle of a character, as some servers do."""
+
+    async def stream(self, request: ModelRequest) -> AsyncGenerator[TextDelta | ModelReply, None]:
+        for piece in ("Well ", "\ud83d", "\ude00"):
+            yield TextDelta(piece)
+        yield ModelReply("Well \U0001f600", request.model, "id", "stop", None)
+
+    async def complete(self, request: ModelRequest) -> ModelReply:
+        return ModelReply("Well", request.model, "i\ud83d", "stop", None)
+
+    def conditions(self, request: ModelRequest) -> Conditions:
+        return Conditions()
+
+    async def aclose(self) -> None:
+        """It holds nothing."""
+
+
+async def test_pieces_that_were_cut_in_the_middle_of_a_character_are_recorded_whole(tmp_path: Path) -> None:
+    asked = asking()
+    pieces, reply = await streamed(RecordingModel("vendor", Halved(), tmp_path), asked)
+    assert (pieces, reply.text) == (["Well ", "\ud83d", "\ude00"], "Well \U0001f600")
+    again = await streamed(ReplayingModel("vendor", Halved(), tmp_path), asked)
+    assert again == (["Well \U0001f600"], reply)
+
+
+async def test_an_answer_that_no_file_can_hold_is_given_all_the_same_and_leaves_none(tmp_path: Path) -> None:
+    assert (await RecordingModel("vendor", Halved(), tmp_path).complete(asking())).text == "Well"
+    assert recordings(tmp_path) == []

@@ -142,6 +142,18 @@ async def test_a_stored_key_comes_before_the_environments_which_pays_again_after
             await asyncio.sleep(0.02)
 
 
+@pytest.mark.parametrize("key", [f"{FROM_ENVIRONMENT}\n", f"{FROM_ENVIRONMENT} x", "plantedKéy-env-0123456789"])
+@pytest.mark.parametrize("kind", ["openai_compatible", "anthropic"])
+async def test_a_key_of_the_environment_that_cannot_be_sent_is_refused_by_the_name_of_its_variable(
+    vendor: VendorServer, kind: ProviderKind, key: str
+) -> None:
+    async with open_for(vendor, kind, environ={VARIABLE: key}) as shop:
+        said = str(await refused(shop))
+    assert "VENDOR_KEY" in said
+    assert "set it again" in said
+    assert key.strip()[:12] not in said
+
+
 async def test_after_a_rotation_the_new_key_is_used_and_the_old_one_where_that_is_refused(shop: Shop) -> None:
     key_id = await shop.store(FIRST)
     await shop.ask()

@@ -55,6 +55,7 @@ async def posted(url: str, *allowed: str, seconds: float = 2.0) -> Posted:
         "::1",
         "fe80::1",
         "fc00::1",
+        "fec0::1",
         "ff02::1",
         "::ffff:127.0.0.1",
         "::ffff:10.0.0.1",
@@ -173,6 +174,8 @@ async def test_what_is_sent_carries_no_more_than_it_must(receiver: Receiver) -> 
         ("soon", None),
         ("-5", None),
         ("9" * 400, 1e8),
+        ("Sat, 21 Nov 2026 12:01:00 +99999999999999999", None),
+        ("Sat, 21 Nov 99999999999999999999 12:01:00 GMT", None),
     ],
 )
 async def test_how_long_to_wait_is_read_in_seconds_or_as_a_date(

@@ -131,6 +131,7 @@ async def test_a_refusal_is_told_apart_by_its_cause(
         ((("retry-after", "7"),), 7.0),
         ((("retry-after-ms", "250"), ("retry-after", "9")), 0.25),
         ((("retry-after", "soon"),), None),
+        ((("retry-after", "Mon, 01 Jan 2024 00:00:00 +99999999999999999"),), None),
         ((), None),
     ],
 )
