@@ -105,6 +105,11 @@ class Prompts:
         return found
 
 
+def as_json(messages: Iterable[Message]) -> str:
+    """The conversation as it is recorded, and as a job brings its own."""
+    return orjson.dumps([{"role": each.role, "content": each.content} for each in messages]).decode()
+
+
 def asked_in(queued: StoredEvent) -> Text | None:
     """The messages that a job came with, sealed as it was queued; None for an agent's job, which has none."""
     asked = queued.payload()["messages"]

@@ -11,12 +11,11 @@ from decimal import Decimal
 from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
-import orjson
 import structlog
 
 from commands.gathering import Gathering
 from commands.handling import Caller, Command, Commands, Principal
-from commands.llm_jobs import AdmitLlmJob, LoseAttempt
+from commands.llm_jobs import AdmitLlmJob, FailAttempt, LoseAttempt
 from commands.models import LanguageModel, Message, ModelError, ModelReply, ModelRequest, Prices, TextDelta
 from commands.objects import Objects
 from commands.sequencer import Answer
@@ -31,7 +30,7 @@ from streams.dispatcher.drafting import Add, unwatched
 from streams.dispatcher.outcomes import Reports, Timing
 from streams.dispatcher.pace import Pace
 from streams.dispatcher.targets import ELSEWHERE, Circuits, Way, key_of
-from streams.prompts import Prompts, asked_in, job_of
+from streams.prompts import Prompts, as_json, asked_in, job_of
 
 RETRY_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0)
 BEHIND_SECONDS = 0.2
@@ -217,11 +216,8 @@ class AttemptRun:
             max_output_tokens=output,
             temperature=self.job.temperature,
             deadline=deadline,
-            may_leave=self._may_leave,
+            may_leave=lambda: self._withheld() is None,
         )
-
-    def _may_leave(self) -> bool:
-        return self._is_leased() and not self._aborted
 
     async def _admission(self, request: ModelRequest, bound: Decimal, least: Decimal, quote: Quote) -> AdmitLlmJob:
         pace = self._with.pace
@@ -241,7 +237,7 @@ class AttemptRun:
 
     async def _record_of(self, messages: tuple[Message, ...]) -> str | Text:
         """What is sent, word for word: mostly the job's own messages, which were sealed when it was queued."""
-        text = _as_json(messages)
+        text = as_json(messages)
         own = self.job.messages
         if own is not None and own.digest == hashlib.sha256(text.encode()).hexdigest():
             return asked_in(self._queued) or text
@@ -256,19 +252,27 @@ class AttemptRun:
         deadline = self._started_at + self.job.timeout_seconds
         asked = prepared.request
         request = self._request(asked.messages, asked.max_output_tokens, deadline=deadline)
-        if self._aborted:
-            await self._record(self._say.never_sent("cancelled", retryable=False))
-        elif not self._is_leased():
-            # Whoever was silent for so long may be thought dead: its request could reach the provider after the job's
-            # next attempt has been answered.
-            await self._record(self._say.never_sent("lease_lost", retryable=True))
+        if withheld := self._withheld():
+            await self._record(withheld)
+            return
+        try:
+            reply = await self._answer(prepared.model, request)
+        except ModelError as failure:
+            # A request that was withheld at the last moment says nothing of its provider.
+            withheld = None if failure.sent else self._withheld()
+            await self._record(withheld or self._say.failed(failure, self._key_id))
         else:
-            try:
-                reply = await self._answer(prepared.model, request)
-            except ModelError as failure:
-                await self._record(self._say.failed(failure, self._key_id))
-            else:
-                await self._take(reply, queue_ms)
+            await self._take(reply, queue_ms)
+
+    def _withheld(self) -> FailAttempt | None:
+        """Why the request may not leave; None while it may."""
+        if self._aborted:
+            return self._say.never_sent("cancelled", retryable=False)
+        if self._is_leased():
+            return None
+        # Whoever was silent for so long may be thought dead: its request could reach the provider after the job's next
+        # attempt has been answered.
+        return self._say.never_sent("lease_lost", retryable=True)
 
     async def _answer(self, model: LanguageModel, request: ModelRequest) -> ModelReply:
         """The provider's answer. A call that nobody wants any more ends as a ModelError that says what it may cost."""
@@ -376,10 +380,6 @@ async def _until_available(saying: str, job: LlmJob, step: Callable[[], Awaitabl
             log.warning(saying, job=str(job.id), reason=str(away))
             await asyncio.sleep(RETRY_SECONDS[min(number, len(RETRY_SECONDS) - 1)])
             number += 1
-
-
-def _as_json(messages: tuple[Message, ...]) -> str:
-    return orjson.dumps([{"role": each.role, "content": each.content} for each in messages]).decode()
 
 
 def _admitted(history: Sequence[StoredEvent], attempt: int) -> Mapping[str, Any] | None:

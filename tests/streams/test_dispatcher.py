@@ -16,7 +16,7 @@ from domain.errors import Refused, Unavailable
 from domain.ids import attempt_id
 from domain.pricing import Quote
 from domain.values import NAMESPACE
-from streams.dispatcher import Dispatcher, Pace
+from streams.dispatcher import AttemptRun, Dispatcher, Pace
 from tests.commands.staging import PauseStage, StageAgentJob
 from tests.streams.workshop import QUICK, OnePrice, Workshop
 
@@ -196,6 +196,19 @@ async def test_a_worker_that_was_held_up_for_longer_than_its_lease_does_not_send
     assert shop.job(job).failure == "lease_lost"
     assert shop.job(job).status == "retrying"
     assert shop.budget.held == 0
+
+
+@pytest.mark.parametrize(("leased", "failure"), [(False, "lease_lost"), (True, "unreachable")])
+async def test_a_request_that_was_withheld_at_the_last_moment_says_nothing_of_its_provider(
+    shop: Workshop, *, leased: bool, failure: str
+) -> None:
+    job = await shop.queue_job()
+    attempt = await AttemptRun.of(shop.spending, "one", job, is_leased=lambda: leased or not shop.model.asked)
+    shop.model.fails = [ModelError("unreachable", "given up before anything was sent", sent=False)]
+    shop.model.go.set()
+    await attempt.run()
+    assert shop.job(job).failure == failure
+    assert (shop.job(job).status, shop.budget.held) == ("retrying", 0)
 
 
 async def test_leases_are_renewed_for_the_jobs_that_are_worked_on_and_no_others(shop: Workshop) -> None:
