@@ -1,6 +1,7 @@
 """The load of LLM jobs: one worker process of toybox against a provider that answers at once, timed job by job."""
 
 import asyncio
+import random
 import sys
 import time
 from collections import deque
@@ -66,14 +67,19 @@ ANSWER: Final = ModelReply(
 CONDITIONS: Final = Conditions(reading=frozenset({"input"}))
 
 
+THINKS_SECONDS: Final = 0.05
+"""At most. Answers that all come at the same moment would march through the worker in step; real ones never do."""
+
+
 class Instant:
-    """A model in this very process that answers without thinking, and the same to everybody: it is not measured."""
+    """A model in this very process that hardly thinks, and says the same to everybody: it is not measured."""
 
     async def get(self, provider: str, project_id: UUID | None = None) -> LanguageModel:  # noqa: ARG002 -- it is all of them
         """Itself."""
         return self
 
     async def stream(self, request: ModelRequest) -> AsyncGenerator[TextDelta | ModelReply, None]:  # noqa: ARG002 -- whatever it is
+        await asyncio.sleep(random.uniform(0, THINKS_SECONDS))
         yield TextDelta("At once.")
         yield ANSWER
 

@@ -42,7 +42,7 @@ class Sequencer:
         store: EventStore,
         *,
         queue_limit: int = 10_000,
-        batch_limit: int = 128,
+        batch_limit: int = 512,
         cached_aggregates: int = 20_000,
         observe: Callable[[BatchReport], None] = lambda _: None,
     ) -> None:

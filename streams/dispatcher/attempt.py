@@ -136,7 +136,7 @@ class AttemptRun:
         if attempt is not None:
             return cls(spending, worker, job, attempt, history[0], is_leased=is_leased)
         way = await spending.circuits.way(
-            job, spending.reader, spending.now(), lambda provider: spending.models.get(provider, job.project_id)
+            job, spending.history, spending.now(), lambda provider: spending.models.get(provider, job.project_id)
         )
         return cls(spending, worker, job, job.attempt + 1, history[0], is_leased=is_leased, way=way)
 

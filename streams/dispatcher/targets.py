@@ -1,7 +1,7 @@
 """Where a worker sends a job: to the first of its targets that no circuit and no rate limit keeps it from."""
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
@@ -10,7 +10,7 @@ from domain.errors import Refused
 from domain.ids import provider_health_id
 from domain.kernel import evolve
 from domain.llm_jobs import LlmJob
-from domain.log import LogReader, StoredEvent
+from domain.log import StoredEvent
 from domain.provider_health import ProviderHealth
 from domain.values import Target
 
@@ -30,6 +30,8 @@ NEWS = frozenset(
     )
 )
 """After these a job may have to go elsewhere, or need wait no longer."""
+History = Callable[[UUID], Awaitable[Sequence[StoredEvent]]]
+"""A stream's events as the log has them now."""
 
 
 def key_of(model: object) -> UUID | None:
@@ -71,12 +73,12 @@ class Circuits:
         self.changes += 1
 
     async def way(
-        self, job: LlmJob, reader: LogReader, now: datetime, client: Callable[[str], Awaitable[object]]
+        self, job: LlmJob, history: History, now: datetime, client: Callable[[str], Awaitable[object]]
     ) -> Way:
         """The first free target, in the order of the job's route."""
         order, waits = job.route.order, list[float]()
         for each in order:
-            health = await self._health(each.provider, reader)
+            health = await self._health(each.provider, history)
             if health is None:
                 return Way(each)
             last = each == order[-1]
@@ -88,13 +90,13 @@ class Circuits:
                 return Way(each)
         return Way(order[0], wait=min(waits))
 
-    async def _health(self, provider: str, reader: LogReader) -> ProviderHealth | None:
+    async def _health(self, provider: str, history: History) -> ProviderHealth | None:
         stream, now = provider_health_id(provider), time.monotonic()
         read_at, health = self.known.get(stream, (float("-inf"), None))
         if stream in self.known and (health is None or now - read_at < LONGEST_LOOK):
             return health
         health, changes = None, self.changes
-        for stored in await reader.read_stream(stream):
+        for stored in await history(stream):
             health = evolve(health, stored)
         if changes == self.changes:  # else it may be out of date already
             self.known[stream] = now, health

@@ -22,6 +22,8 @@ from streams.dispatcher.targets import NEWS
 LOOKS = (0.02, 0.05, 0.1, 0.2, 0.5)
 """Pauses after news: the queue's read model follows the log a moment later, so one look is not enough."""
 GATHER_SECONDS = 0.005
+LISTEN_SECONDS = 0.02
+"""Between two looks at what was appended, however much it is: so much later is a call given up."""
 """A busy worker looks again after so long: one look for all the slots that became free meanwhile."""
 IN_VAIN_SECONDS = 0.1
 """Pause at least, when all that was looked at lately has to wait: thousands may stand behind the same rate limit."""
@@ -214,6 +216,7 @@ class Dispatcher:
                 for stored in await reader.read(position, 1_000_000, types=types, up_to=head):
                     self.heard(stored)
                 position = max(position, head)
+                await asyncio.sleep(LISTEN_SECONDS)
             except Unavailable as away:
                 await asyncio.sleep(away.retry_after)
 

@@ -167,7 +167,7 @@ class Traffic(RuleBasedStateMachine):
         async def client(_provider: str) -> object:
             return object()
 
-        return self.do(lambda: Circuits().way(job, self.story.store, self.story.clock.now, client))
+        return self.do(lambda: Circuits().way(job, self.story.store.read_stream, self.story.clock.now, client))
 
     def admit_as_its_worker_would(self, job: LlmJob) -> bool:
         way = self.way(job)
@@ -281,7 +281,7 @@ async def test_when_every_target_is_open_the_rule_says_whether_the_last_one_is_t
 
     async def way() -> Way:
         job = story.state(LlmJob, story.id(1))
-        return await Circuits().way(job, story.store, story.clock.now, client)
+        return await Circuits().way(job, story.store.read_stream, story.clock.now, client)
 
     for policy in ("wait", "try"):
         rules = HealthRules(all_open=policy, credit_cooldown_seconds=100)
@@ -308,6 +308,8 @@ async def test_when_every_target_is_open_the_rule_says_whether_the_last_one_is_t
     other = story.id(2)
     await story.given(queue(other, **dict(ONE), fallbacks=[TWO]))
     job = story.state(LlmJob, other)
-    assert (await Circuits().way(job, story.store, story.clock.now, client)).wait is not None, "one at a time"
+    assert (await Circuits().way(job, story.store.read_stream, story.clock.now, client)).wait is not None, (
+        "one at a time"
+    )
     await story.given(complete(story.id(1), None))
-    assert (await Circuits().way(job, story.store, story.clock.now, client)).target == TWO
+    assert (await Circuits().way(job, story.store.read_stream, story.clock.now, client)).target == TWO

@@ -92,6 +92,7 @@ def test_contracts_of_topics_are_schemas_open_to_new_fields(file: str) -> None:
     assert schema["required"]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("file", [str(file) for file in topic_contracts.present()])
 def test_a_topic_that_would_break_its_readers_is_refused_and_its_contract_stays(written: Path, file: str) -> None:
     published = json.loads((written / file).read_text())
@@ -104,6 +105,7 @@ def test_a_topic_that_would_break_its_readers_is_refused_and_its_contract_stays(
     assert json.loads((written / file).read_text()) == published
 
 
+@pytest.mark.thorough
 def test_a_new_optional_field_makes_a_contract_stale_and_is_written(written: Path) -> None:
     file = topic_contracts.ENVELOPE
     published = json.loads((written / file).read_text())

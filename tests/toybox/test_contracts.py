@@ -24,6 +24,7 @@ def test_the_contracts_are_fresh() -> None:
     assert [str(each) for each in check(ROOT)] == []
 
 
+@pytest.mark.thorough
 def test_writing_twice_writes_nothing_the_second_time(written: Path) -> None:
     assert check(written) == []
     assert write(written) == []
@@ -49,6 +50,7 @@ def test_recorded_events_fit_their_schema() -> None:
             jsonschema.Draft202012Validator(schema(EVENT_TYPES[name])).validate(json.loads(file.read_text()))
 
 
+@pytest.mark.thorough
 def test_a_published_schema_is_never_written_over(written: Path) -> None:
     file = written / next(iter(sorted(present())))
     published = json.loads(file.read_text()) | {"required": ["something else"]}
@@ -62,6 +64,7 @@ def test_a_published_schema_is_never_written_over(written: Path) -> None:
     assert main(["--unreleased"], written) == 0
 
 
+@pytest.mark.thorough
 def test_an_event_that_nobody_declares_any_more_is_noticed(written: Path) -> None:
     gone = written / FOLDER / "project.exploded.v1.json"
     gone.write_text("{}")
@@ -70,6 +73,7 @@ def test_an_event_that_nobody_declares_any_more_is_noticed(written: Path) -> Non
     assert not gone.exists()
 
 
+@pytest.mark.thorough
 def test_a_version_that_logs_still_hold_is_missed(written: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     older = file_of("project.created", 0)
     known = expected()
@@ -78,6 +82,7 @@ def test_a_version_that_logs_still_hold_is_missed(written: Path, monkeypatch: py
     assert (finding.file, finding.fix) == (older, "restore the file")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("file", [str(OPENAPI), "docs/events.md", "docs/map.md", "docs/contracts/blueprint.v1.json"])
 def test_a_stale_or_missing_page_is_noticed_and_mended(written: Path, file: str) -> None:
     (written / file).write_text("stale")
