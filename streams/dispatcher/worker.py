@@ -22,9 +22,9 @@ from streams.dispatcher.targets import NEWS
 LOOKS = (0.02, 0.05, 0.1, 0.2, 0.5)
 """Pauses after news: the queue's read model follows the log a moment later, so one look is not enough."""
 GATHER_SECONDS = 0.005
+"""A busy worker looks again after so long: one look for all the slots that became free meanwhile."""
 LISTEN_SECONDS = 0.02
 """Between two looks at what was appended, however much it is: so much later is a call given up."""
-"""A busy worker looks again after so long: one look for all the slots that became free meanwhile."""
 IN_VAIN_SECONDS = 0.1
 """Pause at least, when all that was looked at lately has to wait: thousands may stand behind the same rate limit."""
 SWEEP_SECONDS = 3_600.0
