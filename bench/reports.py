@@ -22,6 +22,7 @@ from faults.crew.sending import quiet_logs
 from tests.support.client import Api, api_on_postgres, build_read_models
 from tests.support.postgres import fresh_database
 from toybox import inventory
+from toybox.serving.collector import spare_what_stands
 
 BAR_MS: Final = 50.0
 BAR_RATIO: Final = 1.3
@@ -100,6 +101,7 @@ async def a_system(conninfo: str) -> AsyncIterator[Api]:
     """The whole application over this database, without a socket."""
     with tempfile.TemporaryDirectory() as folder:
         async with api_on_postgres(conninfo, Path(folder)) as api:
+            spare_what_stands()  # as every process of toybox does when it is ready
             yield api
 
 
