@@ -94,6 +94,8 @@ class Relay(Duty):
         await self._require_right_topics()
         events, costs = self._topics.events.name, self._topics.costs.name
         there = await self._outlet.describe([events, costs])
+        if gone := [name for name in (events, costs) if name not in there]:
+            raise BrokerAway(f"{' and '.join(gone)} went while the relay looked at them")
         topic, beside = there[events].id, Chain(there[costs].id)
         value = await self._outlet.last(self._topics.relay_position.name, marker_key(self._topics))
         if value is None:
