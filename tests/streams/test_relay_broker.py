@@ -1,10 +1,11 @@
 """The relay and a broker that stops, dies and forgets while the relay lives."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection, Mapping
 
 import pytest
 
+from domain.relaying import TopicFacts
 from tests.streams.relaying import Stage, open_store, running, until, write
 from tests.support.kafka_broker import KafkaBroker
 
@@ -99,4 +100,23 @@ async def test_a_relay_without_anything_to_send_fills_a_kafka_that_was_emptied_i
         (each.partition, each.position, each.prev) for each in before
     ]
     assert [each.value for each in after] == [each.value for each in before]
+    assert not await stage.complaints()
+
+
+async def test_topics_that_a_broker_forgets_between_two_answers_are_looked_for_again(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outlet, asked = stage.outlet(), list[set[str]]()
+    describe, pair = outlet.describe, {stage.topics.events.name, stage.topics.costs.name}
+
+    async def forgetful(names: Collection[str]) -> Mapping[str, TopicFacts]:
+        asked.append(set(names))
+        return {} if asked.count(pair) == 1 and set(names) == pair else await describe(names)
+
+    monkeypatch.setattr(outlet, "describe", forgetful)
+    relay = stage.relay(outlet)
+    async with running(relay):
+        await write(stage.store, 50)
+        await until(lambda: relay.state.position == 50, 60)
+    assert asked.count(pair) > 1
     assert not await stage.complaints()
